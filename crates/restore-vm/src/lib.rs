@@ -1,0 +1,1 @@
+//! Restore a guest from its vzdump backup.

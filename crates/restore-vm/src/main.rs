@@ -1,0 +1,3 @@
+//! Restore a guest from its vzdump backup.
+
+fn main() {}

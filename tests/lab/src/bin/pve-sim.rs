@@ -1,0 +1,3 @@
+//! One command on a simulated node.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A homelab in a box.
+
+pub mod sim;

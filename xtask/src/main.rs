@@ -1,0 +1,3 @@
+//! Lint, test, demo, lab and bench.
+
+fn main() {}
