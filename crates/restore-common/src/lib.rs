@@ -1,1 +1,5 @@
 //! What every recovery program shares.
+//!
+//! * [`remote`]: running a command on a node: commands as values, hosts, jobs that outlive the connection
+
+pub mod remote;

@@ -1,0 +1,128 @@
+//! What can go wrong between the operator's machine and a node.
+
+use super::{Command, Output};
+
+/// The question could not be put to the host, or its answer did not arrive. Never the host's "no".
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No connection: name not found, refused, no route, time-out.
+    #[error("cannot reach {host}: {reason}")]
+    Unreachable {
+        /// The host as the operator knows it.
+        host: String,
+        /// The system's own words.
+        reason: String,
+    },
+    /// The host's key is not the one that is expected, or none is known.
+    #[error("{host} is not trusted: {reason}")]
+    HostKey {
+        /// The host as the operator knows it.
+        host: String,
+        /// Which key was offered, which was expected, where that stands.
+        reason: String,
+        /// What the operator can do.
+        hint: String,
+    },
+    /// No key was accepted.
+    #[error("{host} accepts none of the keys tried: {tried}")]
+    Authentication {
+        /// The host as the operator knows it.
+        host: String,
+        /// Which keys were offered, from where.
+        tried: String,
+    },
+    /// The connection ended while a command ran: nobody knows how far it came.
+    #[error("lost the connection to {host} while running `{command}`: {reason}")]
+    Lost {
+        /// The host as the operator knows it.
+        host: String,
+        /// The command that ran.
+        command: String,
+        /// The system's own words.
+        reason: String,
+    },
+    /// The command did not end in time.
+    #[error("`{command}` on {host} did not end within {seconds} s")]
+    TimedOut {
+        /// The host as the operator knows it.
+        host: String,
+        /// The command that was waited for.
+        command: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// A read-only host was asked to change something.
+    #[error("refused to run `{command}` on {host}: this run may only read")]
+    ReadOnly {
+        /// The host as the operator knows it.
+        host: String,
+        /// The command that was refused.
+        command: String,
+    },
+    /// What came back is not what this library's own scripts print.
+    #[error("{host} answered with something unexpected: {reason}")]
+    Protocol {
+        /// The host as the operator knows it.
+        host: String,
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+impl HostError {
+    /// What the operator can do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { .. } => {
+                Some("check the address, the network and that sshd runs there".to_owned())
+            }
+            Self::HostKey { hint, .. } => Some(hint.clone()),
+            Self::Authentication { .. } => Some(
+                "name a key with `--identity FILE`, or add yours to root's authorized_keys on the node"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// A command ran and said no.
+#[derive(Debug, thiserror::Error)]
+#[error("`{command}` failed on {host} ({ending}){}", last_words(stderr, stdout))]
+pub struct CommandFailed {
+    /// The host as the operator knows it.
+    pub host: String,
+    /// The command as it was run.
+    pub command: String,
+    /// How it ended.
+    pub ending: super::Ending,
+    /// Its standard error.
+    pub stderr: String,
+    /// Its standard output.
+    pub stdout: String,
+}
+
+impl CommandFailed {
+    /// The failure of `command` on `host`.
+    pub fn new(host: &str, command: &Command, output: &Output) -> Self {
+        Self {
+            host: host.to_owned(),
+            command: command.to_string(),
+            ending: output.ending.clone(),
+            stderr: output.stderr.clone(),
+            stdout: output.stdout.clone(),
+        }
+    }
+}
+
+/// The last lines a program said, stderr before stdout, for the end of an error message.
+fn last_words(stderr: &str, stdout: &str) -> String {
+    const LINES: usize = 5;
+    let source = if stderr.trim().is_empty() { stdout } else { stderr };
+    let lines: Vec<&str> = source.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let tail = &lines[lines.len().saturating_sub(LINES)..];
+    format!(": {}", tail.join(" / "))
+}
