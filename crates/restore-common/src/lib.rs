@@ -2,4 +2,5 @@
 //!
 //! * [`remote`]: running a command on a node: commands as values, hosts, jobs that outlive the connection
 
+pub mod pve;
 pub mod remote;

@@ -1,0 +1,221 @@
+//! What a node says about itself: version, quorum, clock, storages, bridges.
+
+use serde::{Deserialize, Serialize};
+
+use super::{GuestKind, NodeName, PveError, StorageId, Vmid, archive, json};
+use crate::remote::{Command, Host, Output};
+
+/// A storage, as the node sees it now.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Storage {
+    /// Its name.
+    #[serde(rename = "storage")]
+    pub id: StorageId,
+    /// Plugin type: `dir`, `nfs`, `lvmthin`, `pbs`, …
+    #[serde(rename = "type")]
+    pub plugin: String,
+    #[serde(default)]
+    content: String,
+    /// Switched on in the configuration, for this node.
+    #[serde(default, deserialize_with = "json::flag")]
+    pub enabled: bool,
+    /// Reachable now.
+    #[serde(default, deserialize_with = "json::flag")]
+    pub active: bool,
+    #[serde(default, deserialize_with = "json::number")]
+    avail: Option<i64>,
+    #[serde(default, deserialize_with = "json::number")]
+    total: Option<i64>,
+}
+
+impl Storage {
+    /// Whether it may hold content of this type (`images`, `rootdir`, `backup`).
+    pub fn allows(&self, content: &str) -> bool {
+        self.content.split(',').any(|word| word == content)
+    }
+
+    /// Free bytes; `None` while it is not active.
+    pub fn available(&self) -> Option<u64> {
+        self.active.then(|| self.avail.and_then(|n| u64::try_from(n).ok())).flatten()
+    }
+
+    /// All bytes.
+    pub fn total(&self) -> Option<u64> {
+        self.total.and_then(|n| u64::try_from(n).ok())
+    }
+
+    /// Whether it is a Proxmox Backup Server, whose snapshots are no files on the node.
+    pub fn is_backup_server(&self) -> bool {
+        self.plugin == "pbs"
+    }
+
+    /// Lists the backups on it.
+    pub fn list_backups(&self) -> Command {
+        archive::list_command(&self.id)
+    }
+}
+
+/// A network bridge of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Bridge {
+    /// Its name: `vmbr0`.
+    pub iface: String,
+}
+
+/// A guest that the high-availability manager looks after.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HaResource {
+    /// `vm:100` or `ct:200`.
+    pub sid: String,
+    /// Requested state; absent means `started`.
+    pub state: Option<String>,
+}
+
+impl HaResource {
+    /// Whether this entry is about the guest.
+    pub fn concerns(&self, vmid: Vmid) -> bool {
+        self.sid.split_once(':').is_some_and(|(_, id)| id == vmid.to_string())
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct StatusEntry {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+    #[serde(default, deserialize_with = "json::flag")]
+    local: bool,
+    #[serde(default, deserialize_with = "json::flag")]
+    quorate: bool,
+}
+
+#[derive(Deserialize)]
+struct Clock {
+    #[serde(deserialize_with = "json::number")]
+    time: Option<i64>,
+    #[serde(deserialize_with = "json::number")]
+    localtime: Option<i64>,
+}
+
+/// A node as it is when the program starts to look.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: NodeName,
+    /// Version of Proxmox VE: `8.4.21`.
+    pub version: String,
+    /// Whether the cluster can decide; true on a node that stands alone.
+    pub quorate: bool,
+    /// Seconds since 1970 on the node's clock, UTC.
+    pub time: i64,
+    /// Seconds that the node's local time is ahead of UTC.
+    pub utc_offset: i64,
+    /// Every storage that this node may use, in order of their names.
+    pub storages: Vec<Storage>,
+    /// The bridges that guests can be attached to.
+    pub bridges: Vec<Bridge>,
+    /// Guests under high availability.
+    pub ha: Vec<HaResource>,
+}
+
+impl NodeFacts {
+    /// The questions whose answers make these facts; they go together in one execution.
+    pub fn questions() -> Vec<Command> {
+        vec![
+            json::get("/version", &[]),
+            json::get("/cluster/status", &[]),
+            json::get("/nodes/localhost/time", &[]),
+            json::get("/nodes/localhost/storage", &[]),
+            json::get("/nodes/localhost/network", &[("type", "any_bridge")]),
+            json::get("/cluster/ha/resources", &[]),
+        ]
+    }
+
+    /// Reads the answers to [`NodeFacts::questions`].
+    pub fn read(host: &dyn Host, questions: &[Command], answers: &[Output]) -> Result<Self, PveError> {
+        let [version, status, time, storages, bridges, ha] = answers else {
+            return Err(unreadable(host, "the look at the node", "not every question was answered"));
+        };
+        let version: Version = json::parse(host, &questions[0], version)?;
+        let status: Vec<StatusEntry> = json::parse(host, &questions[1], status)?;
+        let clock: Clock = json::parse(host, &questions[2], time)?;
+        let mut storages: Vec<Storage> = json::parse(host, &questions[3], storages)?;
+        storages.sort_by(|a, b| a.id.cmp(&b.id));
+        let local = status.iter().find(|e| e.kind == "node" && e.local);
+        let local = local
+            .ok_or_else(|| unreadable(host, "/cluster/status", "no node says that it is the local one"))?;
+        let (Some(time), Some(localtime)) = (clock.time, clock.localtime) else {
+            return Err(unreadable(host, "/nodes/localhost/time", "no time in it"));
+        };
+        Ok(Self {
+            name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", e))?,
+            version: version.version,
+            quorate: status.iter().find(|e| e.kind == "cluster").is_none_or(|e| e.quorate),
+            time,
+            utc_offset: localtime - time,
+            storages,
+            bridges: json::parse(host, &questions[4], bridges)?,
+            ha: json::parse(host, &questions[5], ha)?,
+        })
+    }
+
+    /// A storage by name.
+    pub fn storage(&self, id: &str) -> Option<&Storage> {
+        self.storages.iter().find(|s| s.id.as_str() == id)
+    }
+}
+
+fn unreadable(host: &dyn Host, command: &str, reason: impl ToString) -> PveError {
+    PveError::Unreadable {
+        host: host.name().to_owned(),
+        command: command.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// A task of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Task {
+    /// Its unique id.
+    pub upid: String,
+    /// `vzdump`, `qmrestore`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Seconds since 1970, UTC.
+    #[serde(default, deserialize_with = "json::number")]
+    pub starttime: Option<i64>,
+    /// `root@pam`.
+    #[serde(default)]
+    pub user: String,
+}
+
+impl Task {
+    /// Asks for the running tasks of one guest.
+    pub fn running_of(vmid: Vmid) -> Command {
+        json::get("/nodes/localhost/tasks", &[("source", "active"), ("vmid", &vmid.to_string())])
+    }
+}
+
+/// Reads the answer to [`Task::running_of`].
+pub fn tasks_in(host: &dyn Host, command: &Command, output: &Output) -> Result<Vec<Task>, PveError> {
+    json::parse(host, command, output)
+}
+
+/// Reads `status: running` of `qm status` or `pct status`; the word after the colon.
+pub fn running_state(host: &dyn Host, command: &Command, output: &Output) -> Result<String, PveError> {
+    let text = output.stdout_of(host, command)?;
+    let word = text.trim().strip_prefix("status:").map(|w| w.trim().to_owned());
+    word.ok_or_else(|| unreadable(host, &command.to_string(), format!("`{}` is no status line", text.trim())))
+}
+
+impl GuestKind {
+    /// Asks whether a guest runs.
+    pub fn status_command(self, vmid: Vmid) -> Command {
+        Command::read(self.tool()).args(["status", &vmid.to_string()])
+    }
+}

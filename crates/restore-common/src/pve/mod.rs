@@ -1,0 +1,18 @@
+//! What a node tells, typed.
+//!
+//! Everything a node prints is parsed here; nothing past this module sees JSON or text. Shapes and messages are those
+//! of PVE 8.4 and 9.2. Numbers may arrive as strings and flags are absent when false (see [`json`]).
+
+mod archive;
+mod config;
+mod facts;
+mod ids;
+mod json;
+mod output;
+
+pub use archive::{Archive, ArchiveName, Compression, Listing, LocalTime, archives_in};
+pub use config::{Disk, GuestConfig, Property, map_lines};
+pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, running_state, tasks_in};
+pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
+pub use json::PveError;
+pub use output::{Measured, VerifySummary, archive_written, device_sizes, progress_of, verify_summary};
