@@ -1,0 +1,447 @@
+//! Reads an archive as the real program does: the same checks, in the same order, with the same words.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+use super::header::{Device, Header, VMSTATE};
+use super::{BLOCK, CLUSTER, CLUSTER_BYTES, EXTENT_HEADER, Error, SECTOR, SLOTS, be16, be32, md5_without};
+use crate::sim::tool::strerror;
+
+const LARGEST_EXTENT: usize = EXTENT_HEADER + SLOTS * CLUSTER;
+const EXTENT_MD5: usize = 24;
+const SLOT_TABLE: usize = 40;
+const FULL: u16 = 0xffff;
+
+const NO_BITMAP: Error =
+    Error::Assertion("../vma-reader.c:68: vma_reader_get_bitmap: Assertion `rstate->bitmap'");
+const BITMAP_TOO_SMALL: Error =
+    Error::Assertion("../vma-reader.c:74: vma_reader_get_bitmap: Assertion `rstate->bitmap_size > idx'");
+
+/// Where the data of a device goes.
+pub trait Disk {
+    /// Writes all of `data` at `offset`.
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_all_at(data, offset)
+    }
+}
+
+/// What to do with a device of the archive.
+pub enum Target<'a> {
+    /// Leave its data out, and do not ask whether it is complete.
+    Skip,
+    /// Write its data.
+    Write {
+        /// The disk, at least as large as the device.
+        disk: Box<dyn Disk + 'a>,
+        /// Whether blocks of zeros are written too; a new disk is zero already.
+        zeros: bool,
+    },
+}
+
+/// How far the reader is. Prints as the real program's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Can exceed 100: parts of clusters do not count in what is 100.
+    pub percent: u64,
+    /// Whole clusters, zeros included.
+    pub bytes: u64,
+    /// Since the data began.
+    pub seconds: u64,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { percent, bytes, seconds } = self;
+        write!(f, "progress {percent}% (read {bytes} bytes, duration {seconds} sec)")
+    }
+}
+
+/// What was read. Prints as the last lines of the real program, without the last line break.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Clusters of all devices, zeros included.
+    pub clusters: u64,
+    /// Bytes that are not stored because they are zero.
+    pub zero_bytes: u64,
+    /// The part of them in clusters that hold data too.
+    pub partial_zero_bytes: u64,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.clusters == 0 {
+            return f.write_str("vma archive contains no image data");
+        }
+        let (read, zero) = (self.clusters * CLUSTER_BYTES, self.zero_bytes);
+        write!(f, "total bytes read {read}, sparse bytes {zero} ({}%)", share(zero, read))?;
+        match read.saturating_sub(zero) {
+            0 => Ok(()),
+            data => {
+                write!(f, "\nspace reduction due to 4K zero blocks {}%", share(self.partial_zero_bytes, data))
+            }
+        }
+    }
+}
+
+/// An open archive whose header is good.
+pub struct Reader<R> {
+    input: R,
+    header: Header,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads and checks the header, and nothing after it.
+    pub fn open(mut input: R) -> Result<Self, Error> {
+        let header = Header::read(&mut input)?;
+        Ok(Self { input, header })
+    }
+
+    /// Configurations and devices.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What `vma verify` checks: everything but the payload and whether clusters are missing.
+    ///
+    /// With `progress` a small archive ends in [`Error::DivisionByZero`], as with `-v` on a node.
+    pub fn verify(self, progress: Option<&mut dyn FnMut(Progress)>) -> Result<Totals, Error> {
+        Walk::new(self, None, progress).run()
+    }
+
+    /// What `vma extract` and a restore do: as [`Reader::verify`], and the data goes to `targets` (by device
+    /// ID), each of which must get all of its clusters.
+    pub fn restore(
+        self,
+        targets: BTreeMap<u8, Target<'_>>,
+        progress: Option<&mut dyn FnMut(Progress)>,
+    ) -> Result<Totals, Error> {
+        Walk::new(self, Some(targets), progress).run()
+    }
+}
+
+/// The state of one pass over the extents.
+struct Walk<'a, 't, R> {
+    input: R,
+    header: Header,
+    targets: Option<BTreeMap<u8, Target<'t>>>,
+    progress: Option<&'a mut dyn FnMut(Progress)>,
+    seen: HashMap<u8, ClusterSet>,
+    vmstate_clusters: u32,
+    totals: Totals,
+    percent: u64,
+    /// What 100 % is: the whole clusters of all devices.
+    whole_clusters: u64,
+    start: Instant,
+}
+
+struct Slot {
+    mask: u16,
+    device: u8,
+    cluster: u32,
+}
+
+impl<'a, 't, R: Read> Walk<'a, 't, R> {
+    fn new(
+        reader: Reader<R>,
+        targets: Option<BTreeMap<u8, Target<'t>>>,
+        progress: Option<&'a mut dyn FnMut(Progress)>,
+    ) -> Self {
+        let Reader { input, header } = reader;
+        let whole_clusters = header.devices.iter().map(|device| device.size / CLUSTER_BYTES).sum();
+        let seen = header.devices.iter().map(|device| (device.id, ClusterSet::default())).collect();
+        Self {
+            input,
+            header,
+            targets,
+            progress,
+            seen,
+            vmstate_clusters: 0,
+            totals: Totals::default(),
+            percent: 0,
+            whole_clusters,
+            start: Instant::now(),
+        }
+    }
+
+    fn run(mut self) -> Result<Totals, Error> {
+        let mut extent = vec![0; LARGEST_EXTENT];
+        while let Some(length) = self.read_extent(&mut extent)? {
+            self.extent(&extent[..length])?;
+        }
+        self.check_complete()?;
+        Ok(self.totals)
+    }
+
+    /// Reads one extent and checks its header; gives its length, or nothing at the end of the archive.
+    fn read_extent(&mut self, extent: &mut [u8]) -> Result<Option<usize>, Error> {
+        let data = |text: String| Err(Error::Data(text));
+        let header = self.fill(&mut extent[..EXTENT_HEADER])?;
+        match header {
+            0 => return Ok(None),
+            EXTENT_HEADER => {}
+            short => return data(format!("read short extent ({short} bytes)")),
+        }
+        let header = &extent[..EXTENT_HEADER];
+        if header[EXTENT_MD5..EXTENT_MD5 + 16] != md5_without(header, EXTENT_MD5) {
+            return data("wrong vma extent header chechsum".into());
+        }
+        if header[8..24] != self.header.uuid {
+            return data("wrong vma extent uuid".into());
+        }
+        if &header[..4] != b"VMAE" || be16(header, 4) != 0 {
+            return data("wrong vma extent header magic".into());
+        }
+        let need = EXTENT_HEADER + usize::from(be16(header, 6)) * BLOCK;
+        let end = need.min(LARGEST_EXTENT);
+        let have = EXTENT_HEADER + self.fill(&mut extent[EXTENT_HEADER..end])?;
+        if have < need {
+            return data(format!("short vma extent ({have} < {need})"));
+        }
+        Ok(Some(need))
+    }
+
+    /// Reads until `buffer` is full or the input ends.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let mut have = 0;
+        while have < buffer.len() {
+            match self.input.read(&mut buffer[have..]) {
+                Ok(0) => break,
+                Ok(length) => have += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Data(format!("read failed - {}", strerror(&error)))),
+            }
+        }
+        Ok(have)
+    }
+
+    fn extent(&mut self, extent: &[u8]) -> Result<(), Error> {
+        let mut data = EXTENT_HEADER;
+        for i in 0..SLOTS {
+            let at = SLOT_TABLE + 8 * i;
+            let slot = Slot { mask: be16(extent, at), device: extent[at + 3], cluster: be32(extent, at + 4) };
+            if slot.device != 0 {
+                self.slot(&slot, extent, &mut data)?;
+            }
+        }
+        if data != extent.len() {
+            return Err(Error::Data("vma extent error - missing blocks".into()));
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, slot: &Slot, extent: &[u8], data: &mut usize) -> Result<(), Error> {
+        let device = self.header.device(slot.device).cloned();
+        let sectors = match &device {
+            Some(device) if device.name == VMSTATE => {
+                self.next_vmstate_cluster(slot.cluster)?;
+                u64::MAX / SECTOR
+            }
+            device => {
+                self.mark_seen(slot, device.as_ref())?;
+                device.as_ref().map_or(0, |device| device.size / SECTOR)
+            }
+        };
+        self.totals.clusters += 1;
+        self.report_progress()?;
+
+        let usable = sectors * SECTOR;
+        if slot.mask == FULL {
+            return self.stored(slot, 0, take(extent, data, CLUSTER)?, usable);
+        }
+        for block in 0..16 {
+            let offset = block * BLOCK;
+            if slot.mask & (1 << block) == 0 {
+                self.zeros(slot, offset, usable)?;
+            } else {
+                self.stored(slot, offset, take(extent, data, BLOCK)?, usable)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_vmstate_cluster(&mut self, cluster: u32) -> Result<(), Error> {
+        if cluster != self.vmstate_clusters {
+            return Err(Error::Data("found out of order vmstate data".into()));
+        }
+        self.vmstate_clusters += 1;
+        Ok(())
+    }
+
+    fn mark_seen(&mut self, slot: &Slot, device: Option<&Device>) -> Result<(), Error> {
+        match &self.targets {
+            Some(targets) => match targets.get(&slot.device) {
+                None => return Err(Error::Data(format!("got wrong dev id {}", slot.device))),
+                Some(Target::Skip) => return Ok(()),
+                Some(Target::Write { .. }) => {}
+            },
+            None if device.is_none() => return Err(NO_BITMAP),
+            None => {}
+        }
+        let Some(device) = device else { return Err(NO_BITMAP) };
+        // The real bitmap comes in words of 64 clusters: small overruns go unnoticed here.
+        let words = device.size.div_ceil(64 * CLUSTER_BYTES);
+        if u64::from(slot.cluster) / 64 >= words {
+            return Err(BITMAP_TOO_SMALL);
+        }
+        if !self.seen.entry(slot.device).or_default().insert(slot.cluster) {
+            let (cluster, name) = (slot.cluster, &device.name);
+            return Err(Error::Data(format!("found duplicated cluster {cluster} for stream {name}")));
+        }
+        Ok(())
+    }
+
+    fn report_progress(&mut self) -> Result<(), Error> {
+        let Some(report) = &mut self.progress else { return Ok(()) };
+        let percent =
+            (self.totals.clusters * 100).checked_div(self.whole_clusters).ok_or(Error::DivisionByZero)?;
+        if percent != self.percent {
+            self.percent = percent;
+            report(Progress {
+                percent,
+                bytes: self.totals.clusters * CLUSTER_BYTES,
+                seconds: self.start.elapsed().as_secs(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A stored piece of a cluster: what lies beyond the end of the device is cut, but not all of it may.
+    fn stored(&mut self, slot: &Slot, offset: usize, data: &[u8], usable: u64) -> Result<(), Error> {
+        let at = u64::from(slot.cluster) * CLUSTER_BYTES + offset as u64;
+        let length = usable.saturating_sub(at).min(data.len() as u64);
+        if length == 0 {
+            return Err(Error::Data("got wrong block address - write beyond end".into()));
+        }
+        let length = usize::try_from(length).unwrap_or(data.len());
+        match self.target(slot.device) {
+            Some(Target::Write { disk, .. }) => {
+                disk.write_at(at, &data[..length]).map_err(|e| pwrite_failed(&e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn zeros(&mut self, slot: &Slot, offset: usize, usable: u64) -> Result<(), Error> {
+        let at = u64::from(slot.cluster) * CLUSTER_BYTES + offset as u64;
+        let length = usable.saturating_sub(at).min(BLOCK as u64);
+        self.totals.zero_bytes += length;
+        if slot.mask != 0 {
+            self.totals.partial_zero_bytes += length;
+        }
+        let length = usize::try_from(length).unwrap_or(BLOCK);
+        match self.target(slot.device) {
+            Some(Target::Write { disk, zeros: true }) if length > 0 => {
+                disk.write_at(at, &[0; BLOCK][..length]).map_err(|e| pwrite_failed(&e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn target(&mut self, device: u8) -> Option<&mut Target<'t>> {
+        self.targets.as_mut()?.get_mut(&device)
+    }
+
+    /// Only a restore asks whether anything is missing.
+    fn check_complete(&self) -> Result<(), Error> {
+        let Some(targets) = &self.targets else { return Ok(()) };
+        for device in &self.header.devices {
+            if device.name == VMSTATE || !matches!(targets.get(&device.id), Some(Target::Write { .. })) {
+                continue;
+            }
+            let clusters = device.size.div_ceil(CLUSTER_BYTES);
+            if let Some(missing) = self.seen.get(&device.id).and_then(|seen| seen.first_missing(clusters)) {
+                return Err(Error::Data(format!(
+                    "detected missing cluster {missing} for stream {}",
+                    device.name
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next `length` bytes of the extent's data.
+fn take<'e>(extent: &'e [u8], at: &mut usize, length: usize) -> Result<&'e [u8], Error> {
+    let piece = extent.get(*at..*at + length);
+    *at += length;
+    piece.ok_or_else(|| Error::Data("short vma extent - too many blocks".into()))
+}
+
+/// The real program asks for the name of a device that has none: two blanks.
+fn pwrite_failed(error: &io::Error) -> Error {
+    let errno = match error.kind() {
+        io::ErrorKind::StorageFull => 28,
+        _ => error.raw_os_error().unwrap_or(5),
+    };
+    Error::Data(format!("blk_pwrite to  failed (-{errno})"))
+}
+
+/// The clusters of a device that were seen, 64 to a word; a lying header costs no memory.
+#[derive(Default)]
+struct ClusterSet(HashMap<u32, u64>);
+
+impl ClusterSet {
+    /// Whether the cluster was new.
+    fn insert(&mut self, cluster: u32) -> bool {
+        let (word, bit) = (self.0.entry(cluster / 64).or_default(), 1 << (cluster % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    fn first_missing(&self, clusters: u64) -> Option<u64> {
+        (0..clusters).find(|&cluster| {
+            let word = u32::try_from(cluster / 64).ok().and_then(|word| self.0.get(&word));
+            word.is_none_or(|word| word & (1 << (cluster % 64)) == 0)
+        })
+    }
+}
+
+/// `part` of `whole` in percent, as C's `%.3g` prints it.
+#[allow(clippy::cast_precision_loss)] // the real program computes in doubles, too
+fn share(part: u64, whole: u64) -> String {
+    let percent = 100.0 * part as f64 / whole as f64;
+    if percent == 0.0 {
+        return "0".into();
+    }
+    let rounded = format!("{percent:.2e}");
+    let Some((mantissa, exponent)) = rounded.split_once('e') else { return rounded };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let trim = |number: &str| match number.split_once('.') {
+        Some(_) => number.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        None => number.to_owned(),
+    };
+    if (-4..3).contains(&exponent) {
+        let decimals = usize::try_from(2 - exponent).unwrap_or_default();
+        return trim(&format!("{percent:.decimals$}"));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn percentages_have_three_digits_like_in_c() {
+        let cases = [(0, 7, "0"), (1, 1, "100"), (13_881_344, 15_269_888, "90.9"), (1, 8, "12.5")];
+        for (part, whole, text) in cases.into_iter().chain([
+            (15, 1, "1.5e+03"),
+            (1, 3, "33.3"),
+            (1, 3_000_000, "3.33e-05"),
+            (2, 3_000, "0.0667"),
+            (9_999, 10_000, "100"),
+        ]) {
+            assert_eq!(share(part, whole), text, "{part} of {whole}");
+        }
+    }
+}
