@@ -356,17 +356,15 @@ fn create(file: &str, disks: &[String], options: &Options, tool: &mut Tool<'_>) 
             Err(error) => return refused(format!("can't open file {path} - {}", strerror(&error))),
         }
     }
-    let saved = open_archive(file, tool)
-        .and_then(|output| write_disks(BufWriter::new(output), &header, &mut inputs, &mut |_| ()));
-    let saved = match saved.map(|(_, saved)| saved) {
-        Ok(saved) => saved,
+    let written = open_archive(file, tool)
+        .and_then(|output| write_disks(BufWriter::new(output), &header, &mut inputs, &mut |_, _| ()));
+    let zeros = match written.map(|(_, zeros)| zeros) {
+        Ok(zeros) => zeros,
         Err(error) => return refused(format!("can't create archive {file} - {}", strerror(&error))),
     };
     if options.verbose {
-        for (device, saved) in header.devices.iter().zip(saved) {
-            let (size, zeros) = (saved.size, saved.zeros);
-            let line = format!("image {}: size={size} zeros={zeros} saved={}", device.name, size - zeros);
-            say(tool.stdout, &line)?;
+        for (Device { name, size, .. }, zeros) in header.devices.iter().zip(zeros) {
+            say(tool.stdout, &format!("image {name}: size={size} zeros={zeros} saved={}", size - zeros))?;
         }
     }
     Ok(())

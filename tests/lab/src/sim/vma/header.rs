@@ -245,23 +245,10 @@ fn ctime_text(seconds: i64) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = crate::sim::clock::civil(days);
     let weekday = DAYS[usize::try_from(days.rem_euclid(7)).unwrap_or_default()];
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{weekday} {} {day:>2} {hour:02}:{minute:02}:{second:02} {year}", MONTHS[month])
-}
-
-/// Year, month (0 to 11) and day of the month of a day counted from 1970-01-01.
-fn civil(days: i64) -> (i64, usize, i64) {
-    // Counted from 1 March of year 0 the leap day comes last, which makes month lengths regular.
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let january_or_later = i64::from(month >= 10);
-    (era * 400 + year + january_or_later, usize::try_from((month + 2) % 12).unwrap_or_default(), day)
+    format!("{weekday} {} {day:>2} {hour:02}:{minute:02}:{second:02} {year}", MONTHS[usize::from(month)])
 }
 
 #[cfg(test)]

@@ -72,40 +72,33 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// How one device was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
-    /// Size of the device in bytes.
-    pub size: u64,
-    /// Bytes that were not stored because they are zero.
-    pub zeros: u64,
-}
-
 /// Writes a whole archive: each device of `header` with the data of `disks` at the same index, padded with
-/// zeros where that is shorter. `progress` is told the bytes written so far, zeros included.
+/// zeros where that is shorter. `progress` is told the bytes done so far and how many of them were not stored
+/// because they are zero. Gives those zeros for each device.
 pub fn write_disks<W: Write>(
     output: W,
     header: &Header,
     disks: &mut [Box<dyn Read + '_>],
-    progress: &mut dyn FnMut(u64),
-) -> io::Result<(W, Vec<Saved>)> {
+    progress: &mut dyn FnMut(u64, u64),
+) -> io::Result<(W, Vec<u64>)> {
     let mut writer = Writer::new(output, header)?;
-    let mut saved: Vec<Saved> =
-        header.devices.iter().map(|device| Saved { size: device.size, zeros: 0 }).collect();
+    let mut zeros = vec![0; header.devices.len()];
     let mut buffer = vec![0; CLUSTER];
-    let mut done = 0;
-    for ((device, disk), saved) in header.devices.iter().zip(disks).zip(&mut saved) {
+    let (mut done, mut all_zeros) = (0, 0);
+    for ((device, disk), zeros) in header.devices.iter().zip(disks).zip(&mut zeros) {
         for cluster in 0..device.size.div_ceil(CLUSTER_BYTES) {
             let length = (device.size - cluster * CLUSTER_BYTES).min(CLUSTER_BYTES);
             let data = &mut buffer[..usize::try_from(length).map_err(io::Error::other)?];
             read_padded(disk, data)?;
             let cluster = u32::try_from(cluster).map_err(io::Error::other)?;
-            saved.zeros += writer.cluster(device.id, cluster, data)?;
+            let skipped = writer.cluster(device.id, cluster, data)?;
+            *zeros += skipped;
+            all_zeros += skipped;
             done += length;
-            progress(done);
+            progress(done, all_zeros);
         }
     }
-    Ok((writer.finish()?, saved))
+    Ok((writer.finish()?, zeros))
 }
 
 fn read_padded(disk: &mut impl Read, data: &mut [u8]) -> io::Result<()> {
