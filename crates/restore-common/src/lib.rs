@@ -1,8 +1,15 @@
 //! What every recovery program shares.
 //!
+//! * [`cli`]: options that every program has
+//! * [`interrupt`]: Ctrl-C as a wish that work polls
+//! * [`procedure`]: look → plan → confirm → do → prove → report, written once
+//! * [`pve`]: what a node tells, typed
 //! * [`remote`]: running a command on a node: commands as values, hosts, jobs that outlive the connection
+//! * [`ui`]: what the operator sees and is asked
 
+pub mod cli;
 pub mod interrupt;
+pub mod procedure;
 pub mod pve;
 pub mod remote;
 pub mod ui;

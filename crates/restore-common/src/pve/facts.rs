@@ -114,7 +114,7 @@ pub struct NodeFacts {
     /// Seconds since 1970 on the node's clock, UTC.
     pub time: i64,
     /// Seconds that the node's local time is ahead of UTC.
-    pub utc_offset: i64,
+    pub utc_offset: i32,
     /// Every storage that this node may use, in order of their names.
     pub storages: Vec<Storage>,
     /// The bridges that guests can be attached to.
@@ -157,7 +157,8 @@ impl NodeFacts {
             version: version.version,
             quorate: status.iter().find(|e| e.kind == "cluster").is_none_or(|e| e.quorate),
             time,
-            utc_offset: localtime - time,
+            utc_offset: i32::try_from(localtime - time)
+                .map_err(|e| unreadable(host, "/nodes/localhost/time", e))?,
             storages,
             bridges: json::parse(host, &questions[4], bridges)?,
             ha: json::parse(host, &questions[5], ha)?,

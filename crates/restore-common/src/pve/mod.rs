@@ -3,6 +3,7 @@
 //! Everything a node prints is parsed here; nothing past this module sees JSON or text. Shapes and messages are those
 //! of PVE 8.4 and 9.2. Numbers may arrive as strings and flags are absent when false (see [`json`]).
 
+mod address;
 mod archive;
 mod config;
 mod facts;
@@ -10,6 +11,7 @@ mod ids;
 mod json;
 mod output;
 
+pub use address::{addresses_command, first_address};
 pub use archive::{Archive, ArchiveName, Compression, Listing, LocalTime, archives_in};
 pub use config::{Disk, GuestConfig, Property, map_lines};
 pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, running_state, tasks_in};

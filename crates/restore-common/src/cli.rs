@@ -1,0 +1,86 @@
+//! Options that every program has, and how a program begins and ends.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser};
+
+use crate::{procedure::Exit, ui::ColorChoice};
+
+/// The options that every program has.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Look and show the plan, change nothing
+    #[arg(short = 'n', long, help_heading = "Running")]
+    pub dry_run: bool,
+
+    /// Do not ask; needed where there is no terminal
+    #[arg(short = 'f', long, visible_alias = "yes", visible_short_alias = 'y', help_heading = "Running")]
+    pub force: bool,
+
+    /// Print the report as JSON on standard output
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Say more (-vv: every command)
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet", help_heading = "Output")]
+    pub verbose: u8,
+
+    /// Print the report and errors only
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Colour: auto, always or never (NO_COLOR is honoured)
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub color: ColorChoice,
+
+    /// The Terraform project [default: $RESTORE_PROJECT, else found above the current folder]
+    #[arg(long, value_name = "DIR", help_heading = "Where")]
+    pub project: Option<PathBuf>,
+
+    /// Look at this environment only
+    #[arg(long, value_name = "ENV", help_heading = "Where")]
+    pub env: Option<String>,
+
+    /// User on the nodes [default: ~/.ssh/config, else root]
+    #[arg(long, value_name = "USER", help_heading = "SSH")]
+    pub ssh_user: Option<String>,
+
+    /// Port of the nodes' SSH servers [default: ~/.ssh/config, else 22]
+    #[arg(long, value_name = "PORT", help_heading = "SSH")]
+    pub ssh_port: Option<u16>,
+
+    /// Private key [default: agent, ~/.ssh/config, ~/.ssh/id_*]
+    #[arg(long, value_name = "FILE", help_heading = "SSH")]
+    pub identity: Option<PathBuf>,
+
+    /// One more file of known host keys
+    #[arg(long, value_name = "FILE", help_heading = "SSH")]
+    pub known_hosts: Option<PathBuf>,
+
+    /// Remember an unknown host key; a changed one is always refused
+    #[arg(long, help_heading = "SSH")]
+    pub accept_new_host_key: bool,
+}
+
+/// Reads the command line. `--help` and `--version` end with 0, nonsense with 64.
+pub fn parse<P: Parser>() -> Result<P, ExitCode> {
+    P::try_parse().map_err(|error| {
+        // Nothing can be done about a closed terminal here.
+        let _ = error.print();
+        if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+    })
+}
+
+/// The exit codes, to close a program's `--help`.
+pub fn exit_codes() -> String {
+    Exit::ALL.iter().fold("Exit codes:\n".to_owned(), |text, exit| {
+        format!("{text}  {:>3}  {}\n", exit.code(), exit.meaning())
+    })
+}

@@ -1,0 +1,27 @@
+//! look → plan → confirm → do → prove → report, written once.
+//!
+//! A program looks (through a [`ReadOnly`](crate::remote::ReadOnly) host), builds a [`Plan`] from what it saw, and hands
+//! both to [`carry_out`]. From the plan come the summary, the dry run, the question, the journal, the progress display,
+//! the way back after a failure, Ctrl-C, the report and the exit code. No program prints a step or asks a question by
+//! itself.
+//!
+//! What was shown is what runs: the plan is taken by value and its steps hold the very functions that do the work.
+
+mod engine;
+mod exit;
+mod failure;
+mod journal;
+mod plan;
+mod report;
+mod reporter;
+mod run;
+mod show;
+
+pub use engine::{Session, carry_out, refuse};
+pub use exit::Exit;
+pub use failure::{Failure, Interrupted, hint_of};
+pub use journal::{Journal, JournalError};
+pub use plan::{Action, Check, Inspect, OnFailure, Plan, Question, Step, Undo, Workplace};
+pub use report::{CheckResult, CheckStatus, Kept, Problem, Report, StepRecord, StepStatus};
+pub use reporter::{Reporter, TerminalReporter};
+pub use run::Run;
