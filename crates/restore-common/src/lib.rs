@@ -1,6 +1,7 @@
 //! What every recovery program shares.
 //!
 //! * [`cli`]: options that every program has
+//! * [`homelab`]: what we know of the infrastructure, from the project's files
 //! * [`interrupt`]: Ctrl-C as a wish that work polls
 //! * [`procedure`]: look → plan → confirm → do → prove → report, written once
 //! * [`pve`]: what a node tells, typed
@@ -8,6 +9,7 @@
 //! * [`ui`]: what the operator sees and is asked
 
 pub mod cli;
+pub mod homelab;
 pub mod interrupt;
 pub mod procedure;
 pub mod pve;

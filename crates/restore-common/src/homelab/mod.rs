@@ -1,0 +1,49 @@
+//! What we know of the operator's infrastructure, from the files of the Terraform project.
+//!
+//! A [`Project`] has [`Environment`]s: the folders below `infrastructure/proxmox/environments`. Each is read from its
+//! `terraform.tfvars` and then its `*.auto.tfvars`, with a parser of the language; the later file wins, as in
+//! Terraform. Values are data: they come out as they stand in the files, and whoever shows one makes it harmless first.
+//!
+//! # `restore.toml`
+//!
+//! An optional file at the project's root says what the tfvars do not, or says it otherwise. All keys are optional:
+//!
+//! ```toml
+//! # One table an environment: the folder's name, or a new name for an environment without a folder.
+//! [environments.prod]
+//! address = "192.168.1.100"    # where to reach the node; instead of `proxmox_endpoint`
+//! node = "pve-prod"            # its name; instead of `default_node`
+//! ssh_user = "root"
+//! ssh_port = 22
+//! storage = "local"            # where its backups are; instead of `backup.storage`
+//! tfvars_dir = "terraform/prod"  # where its tfvars are, from the project's root
+//!
+//! # One table a guest, by VMID.
+//! [guests.101]
+//! address = "192.168.1.20"     # where it answers
+//! ports = [22, 443]            # what must answer for it to count as restored; [] asks nothing
+//!
+//! # For all guests without a word of their own.
+//! [prove]
+//! ports = [22]
+//! wait = 120                   # seconds
+//! ```
+
+mod environment;
+mod error;
+mod overrides;
+mod project;
+#[cfg(test)]
+mod tests;
+mod tfvars;
+
+pub use environment::{DeclaredGuest, Environment, Minio, NodeRef};
+pub use error::HomelabError;
+pub use overrides::{GuestOverride, Prove};
+pub use project::{GuestChecks, Project};
+
+/// Where a project keeps its environments.
+const ENVIRONMENTS: &str = "infrastructure/proxmox/environments";
+
+/// The file that overrides the tfvars.
+const OVERRIDES: &str = "restore.toml";
