@@ -3,6 +3,7 @@
 //! * [`cli`]: options that every program has
 //! * [`homelab`]: what we know of the infrastructure, from the project's files
 //! * [`interrupt`]: Ctrl-C as a wish that work polls
+//! * [`probe`]: whether something answers, and waiting until it does
 //! * [`procedure`]: look → plan → confirm → do → prove → report, written once
 //! * [`pve`]: what a node tells, typed
 //! * [`remote`]: running a command on a node: commands as values, hosts, jobs that outlive the connection
@@ -11,6 +12,7 @@
 pub mod cli;
 pub mod homelab;
 pub mod interrupt;
+pub mod probe;
 pub mod procedure;
 pub mod pve;
 pub mod remote;
