@@ -106,6 +106,23 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Whether a word or the pipe holds a NUL byte, which no argument of a program can.
+    pub(super) fn has_nul(&self) -> bool {
+        self.stages.iter().flatten().any(|word| word.contains('\0'))
+    }
+
+    /// The command as one simple command of any POSIX shell. A pipe needs bash, to fail when one of its parts fails.
+    pub(super) fn simple(&self) -> String {
+        let line = self.to_string();
+        if self.is_pipeline() {
+            format!("bash -c {}", quoted(&format!("set -o pipefail; {line}")))
+        } else {
+            line
+        }
+    }
+}
+
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, stage) in self.stages.iter().enumerate() {
@@ -116,7 +133,9 @@ impl fmt::Display for Command {
                 if position > 0 {
                     f.write_str(" ")?;
                 }
-                f.write_str(&quoted(word))?;
+                // In front, `A=b` would be an assignment.
+                let bare = position > 0 || !word.contains('=');
+                f.write_str(&if bare { quoted(word) } else { always_quoted(word) })?;
             }
         }
         Ok(())
@@ -124,10 +143,70 @@ impl fmt::Display for Command {
 }
 
 /// A word as any POSIX shell reads it back unchanged: bare when it is harmless, else in single quotes.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    if !word.is_empty() && word.chars().all(harmless) {
-        return word.to_owned();
-    }
+    if !word.is_empty() && word.chars().all(harmless) { word.to_owned() } else { always_quoted(word) }
+}
+
+fn always_quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What `sh` makes of a line: the words that the program was given.
+    fn words_seen_by_sh(line: &str) -> Vec<String> {
+        let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut words: Vec<String> = text.split('\0').map(str::to_owned).collect();
+        assert_eq!(words.pop().as_deref(), Some(""), "every word ends with a NUL");
+        words
+    }
+
+    fn any_word() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[^\0]{0,40}",
+            "[-a-z'\"\\\\$`(){}*?~!#&;|<> \t\n\r=]{0,20}",
+            Just(String::new()),
+            Just("$(touch /nowhere)".to_owned()),
+            Just("it's ${HOME} `id` \\' \n\u{1b}[31m é 漢 \u{1F600}".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_words_come_back_unchanged(words in prop::collection::vec(any_word(), 1..6)) {
+            let command = Command::read("printf").arg("%s\\0").args(words.clone());
+            prop_assert_eq!(words_seen_by_sh(&command.to_string()), words);
+        }
+
+        #[test]
+        fn a_pipe_survives_being_quoted_twice(word in any_word()) {
+            let command = Command::read("printf").arg("%s\\0").arg(word.clone()).pipe(Command::read("cat"));
+            prop_assert_eq!(words_seen_by_sh(&command.simple()), vec![word]);
+        }
+    }
+
+    #[test]
+    fn a_program_that_looks_like_an_assignment_is_still_a_program() {
+        assert_eq!(Command::read("A=b").arg("A=b").to_string(), "'A=b' A=b");
+    }
+
+    #[test]
+    fn a_pipe_fails_when_its_first_part_fails() {
+        let command = Command::read("false").pipe(Command::read("cat"));
+        let status = std::process::Command::new("sh").args(["-c", &command.simple()]).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+    }
+
+    #[test]
+    fn a_pipe_has_the_worse_effect_of_its_parts() {
+        assert_eq!(Command::read("zstd").pipe(Command::destroy("dd")).effect(), Effect::Destroy);
+    }
 }

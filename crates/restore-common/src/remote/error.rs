@@ -51,6 +51,24 @@ pub enum HostError {
         /// The limit.
         seconds: u64,
     },
+    /// The command cannot be put to a shell, or the job is none of this program's: nothing was sent.
+    #[error("cannot run `{command}` on {host}: {reason}")]
+    Unsendable {
+        /// The host as the operator knows it.
+        host: String,
+        /// The command that was not sent.
+        command: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The operator's SSH configuration asks for something that is wrong or not supported.
+    #[error("cannot use the SSH configuration for {host}: {reason}")]
+    Configuration {
+        /// The host as the operator knows it.
+        host: String,
+        /// File, line and what is wrong there.
+        reason: String,
+    },
     /// A read-only host was asked to change something.
     #[error("refused to run `{command}` on {host}: this run may only read")]
     ReadOnly {

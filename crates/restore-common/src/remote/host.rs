@@ -80,7 +80,8 @@ pub trait Host: Send + Sync {
     fn start_job(&self, label: &str, command: &Command) -> Result<Job, HostError>;
 
     /// Follows a job to its end, passing each whole line of its standard output to `on_line`. One remote execution
-    /// while the connection lasts; it reconnects and goes on at the same offset when it breaks.
+    /// while the connection lasts; it reconnects and goes on at the same offset when it breaks. While nothing comes,
+    /// `on_line` gets an empty line about twice a second, so that it can break off or show that time passes.
     fn follow(
         &self,
         job: &Job,

@@ -5,10 +5,22 @@
 //! dry run harmless by construction. Long work runs as a [`Job`]: detached on the node, its output and exit status
 //! in files, followed by offset.
 
+mod auth;
+mod batch;
 mod command;
+mod config;
+mod connect;
+mod connection;
 mod error;
 mod host;
+mod job;
+mod known_hosts;
+mod lines;
+mod pattern;
+mod shell;
+mod ssh;
 
 pub use command::{Command, Effect};
 pub use error::{CommandFailed, HostError};
 pub use host::{Ending, Host, Job, JobEnd, Output, ReadOnly};
+pub use ssh::{SshEnv, SshHost, SshTarget};

@@ -1,0 +1,219 @@
+//! A node that is reached by SSH.
+
+use std::{
+    env,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    Command, Ending, Host, HostError, Job, JobEnd, Output,
+    auth::Keys,
+    batch,
+    config::{self, HostConfig, expand_home, expand_signs},
+    connect::Route,
+    connection::{Broken, Connection},
+    job,
+    shell::{Event, Script, Shell},
+};
+
+/// The node to connect to, as far as options say. What they leave open, `~/.ssh/config` says.
+#[derive(Clone, Debug, Default)]
+pub struct SshTarget {
+    /// The host as the operator knows it, for messages: `pve-prod (192.168.1.100)`.
+    pub label: String,
+    /// Host name, IP address, or a `Host` of the SSH configuration.
+    pub address: String,
+    /// Else that of the configuration, else 22.
+    pub port: Option<u16>,
+    /// Else that of the configuration, else `root`.
+    pub user: Option<String>,
+    /// A private key that is tried before all others.
+    pub identity: Option<PathBuf>,
+    /// A file of host keys instead of the operator's own ones.
+    pub known_hosts: Option<PathBuf>,
+    /// Whether the key of a host that is not known yet may be noted. A changed key is never accepted.
+    pub accept_new_host_key: bool,
+}
+
+/// Where things lie on the operator's machine.
+#[derive(Clone, Debug)]
+pub struct SshEnv {
+    /// The folder with `.ssh` in it.
+    pub home: PathBuf,
+    /// The program's own folder for what outlives a run; host keys that were accepted are noted in it.
+    pub state: PathBuf,
+    /// The socket of an SSH agent.
+    pub agent: Option<PathBuf>,
+    /// A configuration to read instead of `~/.ssh/config`.
+    pub config: Option<PathBuf>,
+}
+
+impl SshEnv {
+    /// As the environment variables `HOME`, `XDG_STATE_HOME` and `SSH_AUTH_SOCK` say.
+    pub fn from_process() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = env::home_dir().unwrap_or_default();
+        let state =
+            variable("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("pve-restore");
+        Self { home, state, agent: variable("SSH_AUTH_SOCK"), config: None }
+    }
+}
+
+/// A node by SSH. One connection serves one script after the other; when several threads use the host at the same
+/// time, each further one gets its own.
+pub struct SshHost {
+    route: Route,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl SshHost {
+    /// Connects and logs in, so that everything that can be wrong with that is said at once.
+    pub fn connect(target: &SshTarget, env: &SshEnv) -> Result<Self, HostError> {
+        let route = route(target, env)
+            .map_err(|reason| HostError::Configuration { host: target.label.clone(), reason })?;
+        let connection = route.connect()?;
+        Ok(Self { route, idle: Mutex::new(vec![connection]) })
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn keep(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+}
+
+impl Shell for SshHost {
+    fn name(&self) -> &str {
+        &self.route.name
+    }
+
+    fn exec(
+        &self,
+        script: &Script<'_>,
+        sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Ending>, HostError> {
+        // Connections that were kept may have ended meanwhile; that shows before anything is sent.
+        loop {
+            let kept = self.take_idle();
+            let is_kept = kept.is_some();
+            let connection = kept.map_or_else(|| self.route.connect(), Ok)?;
+            let (host, command) = (self.route.name.clone(), script.shown.to_owned());
+            match connection.exec(script, sink) {
+                Ok(Some(ending)) => {
+                    self.keep(connection);
+                    return Ok(Some(ending));
+                }
+                Ok(None) => return Ok(None),
+                Err(Broken::NotStarted(_)) if is_kept => {}
+                Err(Broken::NotStarted(reason)) => return Err(HostError::Unreachable { host, reason }),
+                Err(Broken::Lost(reason)) => return Err(HostError::Lost { host, command, reason }),
+                Err(Broken::TimedOut) => {
+                    let seconds = script.limit.unwrap_or_default().as_secs();
+                    return Err(HostError::TimedOut { host, command, seconds });
+                }
+            }
+        }
+    }
+}
+
+impl Host for SshHost {
+    fn name(&self) -> &str {
+        &self.route.name
+    }
+
+    fn run_all(&self, commands: &[Command]) -> Result<Vec<Output>, HostError> {
+        batch::run_all(self, commands)
+    }
+
+    fn start_job(&self, label: &str, command: &Command) -> Result<Job, HostError> {
+        job::start(self, label, command)
+    }
+
+    fn follow(
+        &self,
+        job: &Job,
+        on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<JobEnd, HostError> {
+        job::follow(self, job, on_line)
+    }
+
+    fn cancel(&self, job: &Job) -> Result<Output, HostError> {
+        job::cancel(self, job)
+    }
+
+    fn remove_jobs(&self, jobs: &[Job]) -> Result<(), HostError> {
+        job::remove(self, jobs)
+    }
+}
+
+/// Options first, then the configuration, then what is usual.
+fn route(target: &SshTarget, env: &SshEnv) -> Result<Route, String> {
+    let alias = target.address.trim_start_matches('[').trim_end_matches(']');
+    let file = env.config.clone().unwrap_or_else(|| env.home.join(".ssh/config"));
+    let config = config::load(&file, &env.home, alias)?;
+    let address = match &config.host_name {
+        Some(name) => expand_signs(name, &[('h', alias), ('n', alias)])?,
+        None => alias.to_owned(),
+    };
+    let port = target.port.or(config.port).unwrap_or(22);
+    let user = target.user.clone().or_else(|| config.user.clone()).unwrap_or_else(|| "root".to_owned());
+    let jump = config.proxy_jump.clone().filter(|jump| jump != "none");
+    if let Some(place) = config.proxy_command.as_deref().filter(|place| jump.is_none() && *place != "none") {
+        return Err(format!("`ProxyCommand` in {place} is not supported; use `ProxyJump`"));
+    }
+    let (home, port_text) = (env.home.to_string_lossy(), port.to_string());
+    let signs = [('h', address.as_str()), ('n', alias), ('p', &port_text), ('r', &user), ('d', &home)];
+    let path = |value: &String| Ok(expand_home(&expand_signs(value, &signs)?, &env.home));
+    let keys = keys(target, env, &config, path)?;
+    let own_known_hosts = env.state.join("known_hosts");
+    let mut known_hosts = known_hosts(target, env, &config, path)?;
+    known_hosts.push(own_known_hosts.clone());
+    Ok(Route {
+        name: target.label.clone(),
+        address,
+        port,
+        user,
+        jump,
+        jump_config: env.config.clone(),
+        keys,
+        known_hosts,
+        own_known_hosts,
+        accept_new_host_key: target.accept_new_host_key,
+    })
+}
+
+fn keys(
+    target: &SshTarget,
+    env: &SshEnv,
+    config: &HostConfig,
+    path: impl Fn(&String) -> Result<PathBuf, String>,
+) -> Result<Keys, String> {
+    let mut named: Vec<PathBuf> = target.identity.iter().cloned().collect();
+    for file in config.identity_files.iter().filter(|file| *file != "none") {
+        named.push(path(file)?);
+    }
+    let usual = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| env.home.join(".ssh").join(name)).to_vec();
+    Ok(Keys { agent: env.agent.clone(), named, usual, named_first: target.identity.is_some() })
+}
+
+fn known_hosts(
+    target: &SshTarget,
+    env: &SshEnv,
+    config: &HostConfig,
+    path: impl Fn(&String) -> Result<PathBuf, String>,
+) -> Result<Vec<PathBuf>, String> {
+    if let Some(file) = &target.known_hosts {
+        return Ok(vec![file.clone()]);
+    }
+    let usual = || ["known_hosts", "known_hosts2"].map(|name| env.home.join(".ssh").join(name)).to_vec();
+    let mut files = match &config.known_hosts_files {
+        Some(files) => files.iter().filter(|file| *file != "none").map(path).collect::<Result<_, _>>()?,
+        None => usual(),
+    };
+    files.push(Path::new("/etc/ssh/ssh_known_hosts").to_owned());
+    Ok(files)
+}
