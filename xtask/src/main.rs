@@ -1,3 +1,95 @@
-//! Lint, test, demo, lab and bench.
+//! Lint, test, demo, lab and bench: everything that is done with this repository, as one command each.
 
-fn main() {}
+mod lint;
+mod process;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use process::Cargo;
+
+/// What is done with this repository
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Formatting, clippy with warnings as errors, documentation, links
+    Lint,
+    /// All tests
+    Test {
+        /// Words for the test runner: a part of a test's name
+        words: Vec<String>,
+    },
+    /// Break two guests of a homelab on loopback and restore them
+    Demo {
+        /// Answer every question with yes, as without a terminal
+        #[arg(long)]
+        yes: bool,
+    },
+    /// A homelab on loopback with a shell in it, to rehearse
+    Lab {
+        /// Version of Proxmox VE: 8 or 9
+        #[arg(long, default_value = "8")]
+        pve: String,
+    },
+    /// Measure every figure that this project promises
+    Bench {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    let cargo = Cargo::new();
+    match task {
+        Task::Lint => lint::run(&cargo),
+        Task::Test { words } => test(&cargo, &words),
+        Task::Demo { yes } => {
+            lab_programs(&cargo)?;
+            cargo.program("debug", "restore-lab", if yes { &["demo", "--yes"] } else { &["demo"] })
+        }
+        Task::Lab { pve } => {
+            lab_programs(&cargo)?;
+            cargo.program("debug", "restore-lab", &["shell", "--pve", &pve])
+        }
+        Task::Bench { json } => {
+            cargo.run(&["build", "--quiet", "--release", "--package", "restore-vm"])?;
+            lab_programs(&cargo)?;
+            cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
+            cargo.program("debug", "restore-bench", if json { &["--json"] } else { &[] })
+        }
+    }
+}
+
+/// The tests start programs of other packages, which a test run by itself does not build.
+fn test(cargo: &Cargo, words: &[String]) -> anyhow::Result<()> {
+    lab_programs(cargo)?;
+    let mut arguments = vec!["test", "--workspace"];
+    if !words.is_empty() {
+        arguments.push("--");
+        arguments.extend(words.iter().map(String::as_str));
+    }
+    cargo.run(&arguments)
+}
+
+/// The programs that a homelab is made of, and those that are tried in it.
+fn lab_programs(cargo: &Cargo) -> anyhow::Result<()> {
+    cargo.run(&["build", "--quiet", "--package", "restore-vm", "--package", "restore-lab", "--bins"])
+}

@@ -13,11 +13,11 @@ pub struct Common {
     #[arg(short = 'n', long, help_heading = "Running")]
     pub dry_run: bool,
 
-    /// Do not ask; needed where there is no terminal
-    #[arg(short = 'f', long, visible_alias = "yes", visible_short_alias = 'y', help_heading = "Running")]
+    /// Do not ask; also --yes, -y (needed without a terminal)
+    #[arg(short = 'f', long, alias = "yes", short_alias = 'y', help_heading = "Running")]
     pub force: bool,
 
-    /// Print the report as JSON on standard output
+    /// Report as JSON on standard output
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 
@@ -25,11 +25,11 @@ pub struct Common {
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet", help_heading = "Output")]
     pub verbose: u8,
 
-    /// Print the report and errors only
+    /// Report and errors only
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
 
-    /// Colour: auto, always or never (NO_COLOR is honoured)
+    /// auto, always or never (NO_COLOR is honoured)
     #[arg(
         long,
         value_name = "WHEN",
@@ -40,7 +40,7 @@ pub struct Common {
     )]
     pub color: ColorChoice,
 
-    /// The Terraform project [default: $RESTORE_PROJECT, else found above the current folder]
+    /// The Terraform project [else $RESTORE_PROJECT, else above]
     #[arg(long, value_name = "DIR", help_heading = "Where")]
     pub project: Option<PathBuf>,
 
@@ -48,15 +48,15 @@ pub struct Common {
     #[arg(long, value_name = "ENV", help_heading = "Where")]
     pub env: Option<String>,
 
-    /// User on the nodes [default: ~/.ssh/config, else root]
+    /// User on the nodes [else ~/.ssh/config, else root]
     #[arg(long, value_name = "USER", help_heading = "SSH")]
     pub ssh_user: Option<String>,
 
-    /// Port of the nodes' SSH servers [default: ~/.ssh/config, else 22]
+    /// Port of the nodes [else ~/.ssh/config, else 22]
     #[arg(long, value_name = "PORT", help_heading = "SSH")]
     pub ssh_port: Option<u16>,
 
-    /// Private key [default: agent, ~/.ssh/config, ~/.ssh/id_*]
+    /// Private key [else agent, ~/.ssh/config, id_*]
     #[arg(long, value_name = "FILE", help_heading = "SSH")]
     pub identity: Option<PathBuf>,
 
@@ -64,7 +64,7 @@ pub struct Common {
     #[arg(long, value_name = "FILE", help_heading = "SSH")]
     pub known_hosts: Option<PathBuf>,
 
-    /// Remember an unknown host key; a changed one is always refused
+    /// Remember unknown host keys (never changed ones)
     #[arg(long, help_heading = "SSH")]
     pub accept_new_host_key: bool,
 }

@@ -1,1 +1,17 @@
-//! Restore a guest from its vzdump backup.
+//! Restore a guest from its vzdump backup, and prove it.
+//!
+//! The library is what `rebuild-monitoring` and others use as well: [`look`] reads everything, [`decide`] turns it into
+//! an [`assignment::Assignment`], [`plan`] into a plan, and the engine of `restore-common` carries that out.
+
+pub mod app;
+pub mod args;
+pub mod assignment;
+pub mod choose;
+pub mod decide;
+pub mod disks;
+pub mod list;
+pub mod look;
+pub mod nodes;
+pub mod plan;
+pub mod problems;
+pub mod steps;

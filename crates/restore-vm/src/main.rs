@@ -1,3 +1,12 @@
-//! Restore a guest from its vzdump backup.
+//! Restore a Proxmox VM or container from its vzdump backup, and prove it.
 
-fn main() {}
+use std::process::ExitCode;
+
+use restore_vm::{app, args::Args};
+
+fn main() -> ExitCode {
+    match restore_common::cli::parse::<Args>() {
+        Ok(args) => app::run(&args),
+        Err(exit) => exit,
+    }
+}

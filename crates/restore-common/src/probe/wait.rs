@@ -127,7 +127,6 @@ mod tests {
         };
         assert_eq!(wait(Duration::ZERO, LONG, &|| false).until(|| never(&mut asked)), Ok(Waited::TimedOut));
         assert_eq!(asked, 1);
-        let started = Instant::now();
         let short = wait(Duration::from_millis(1), LONG, &|| false);
         assert_eq!(short.until(|| never(&mut asked)), Ok(Waited::TimedOut));
         assert_eq!(

@@ -60,7 +60,7 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
 
 fn host_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a HostError> {
     let pve = cause.downcast_ref::<crate::pve::PveError>();
-    cause.downcast_ref::<HostError>().or_else(|| match pve {
+    cause.downcast_ref::<HostError>().or(match pve {
         Some(crate::pve::PveError::Host(error)) => Some(error),
         _ => None,
     })

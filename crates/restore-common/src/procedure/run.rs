@@ -39,6 +39,9 @@ impl<'a> Run<'a> {
 
     /// Whether the operator asked to stop (and the run is not already on its way back).
     pub fn stop_requested(&self) -> bool {
+        if let Some(news) = self.interrupt.news() {
+            self.reporter.note(news);
+        }
         !self.undoing && self.interrupt.requested()
     }
 
@@ -79,8 +82,11 @@ impl<'a> Run<'a> {
         }
         self.jobs.borrow_mut().push(job.clone());
         let end = host.follow(&job, &mut |line| {
-            self.show_progress(line, total);
-            on_line(line);
+            // An empty line only says that time passes.
+            if !line.is_empty() {
+                self.show_progress(line, total);
+                on_line(line);
+            }
             if self.stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         match end {
@@ -99,9 +105,11 @@ impl<'a> Run<'a> {
 
     fn show_progress(&self, line: &str, total: Option<u64>) {
         match (progress_of(line), total) {
-            (Some(Measured::Bytes(done)), Some(total)) => self.reporter.progress(done.min(total), total),
+            (Some(Measured::Bytes(done)), Some(total)) => {
+                self.reporter.progress(done.min(total), total);
+            }
             (Some(Measured::Percent(percent)), Some(total)) => {
-                self.reporter.progress(total / 100 * percent, total)
+                self.reporter.progress(total / 100 * percent, total);
             }
             _ => log::debug!("{}", crate::ui::sanitize(line)),
         }

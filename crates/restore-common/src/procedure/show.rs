@@ -70,7 +70,9 @@ fn show_way_back<C>(text: &mut String, plan: &Plan<C>) {
     }
     if !ways.is_empty() {
         text.push_str("\nIf a step fails\n");
-        ways.iter().for_each(|way| wrapped(text, "  - ", 4, &sanitize(way)));
+        for way in &ways {
+            wrapped(text, "  - ", 4, &sanitize(way));
+        }
     }
 }
 
@@ -107,7 +109,7 @@ fn broken(command: &str) -> Vec<String> {
     for word in words(command) {
         if !row.is_empty() && row.len() + 1 + word.len() > ROOM {
             lines.push(format!("{row} \\"));
-            row = "  ".to_owned();
+            "  ".clone_into(&mut row);
         } else if !row.is_empty() {
             row.push(' ');
         }

@@ -139,7 +139,7 @@ impl NodeFacts {
     /// Reads the answers to [`NodeFacts::questions`].
     pub fn read(host: &dyn Host, questions: &[Command], answers: &[Output]) -> Result<Self, PveError> {
         let [version, status, time, storages, bridges, ha] = answers else {
-            return Err(unreadable(host, "the look at the node", "not every question was answered"));
+            return Err(unreadable(host, "the look at the node", &"not every question was answered"));
         };
         let version: Version = json::parse(host, &questions[0], version)?;
         let status: Vec<StatusEntry> = json::parse(host, &questions[1], status)?;
@@ -148,17 +148,17 @@ impl NodeFacts {
         storages.sort_by(|a, b| a.id.cmp(&b.id));
         let local = status.iter().find(|e| e.kind == "node" && e.local);
         let local = local
-            .ok_or_else(|| unreadable(host, "/cluster/status", "no node says that it is the local one"))?;
+            .ok_or_else(|| unreadable(host, "/cluster/status", &"no node says that it is the local one"))?;
         let (Some(time), Some(localtime)) = (clock.time, clock.localtime) else {
-            return Err(unreadable(host, "/nodes/localhost/time", "no time in it"));
+            return Err(unreadable(host, "/nodes/localhost/time", &"no time in it"));
         };
         Ok(Self {
-            name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", e))?,
+            name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", &e))?,
             version: version.version,
             quorate: status.iter().find(|e| e.kind == "cluster").is_none_or(|e| e.quorate),
             time,
             utc_offset: i32::try_from(localtime - time)
-                .map_err(|e| unreadable(host, "/nodes/localhost/time", e))?,
+                .map_err(|e| unreadable(host, "/nodes/localhost/time", &e))?,
             storages,
             bridges: json::parse(host, &questions[4], bridges)?,
             ha: json::parse(host, &questions[5], ha)?,
@@ -171,7 +171,7 @@ impl NodeFacts {
     }
 }
 
-fn unreadable(host: &dyn Host, command: &str, reason: impl ToString) -> PveError {
+fn unreadable(host: &dyn Host, command: &str, reason: &dyn std::fmt::Display) -> PveError {
     PveError::Unreadable {
         host: host.name().to_owned(),
         command: command.to_owned(),
@@ -211,7 +211,9 @@ pub fn tasks_in(host: &dyn Host, command: &Command, output: &Output) -> Result<V
 pub fn running_state(host: &dyn Host, command: &Command, output: &Output) -> Result<String, PveError> {
     let text = output.stdout_of(host, command)?;
     let word = text.trim().strip_prefix("status:").map(|w| w.trim().to_owned());
-    word.ok_or_else(|| unreadable(host, &command.to_string(), format!("`{}` is no status line", text.trim())))
+    word.ok_or_else(|| {
+        unreadable(host, &command.to_string(), &format!("`{}` is no status line", text.trim()))
+    })
 }
 
 impl GuestKind {

@@ -1,0 +1,147 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use restore_common::{
+    cli::Common,
+    pve::{NodeName, StorageId, Vmid, VolumeId},
+};
+
+/// How thoroughly an archive is read before anything is destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckLevel {
+    /// To its end: decompression, structure, every cluster accounted for.
+    Full,
+    /// Header and configuration.
+    Quick,
+    /// Not at all.
+    None,
+}
+
+/// What protects the guest that is overwritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Safety {
+    /// A protected backup of it as it is now.
+    #[default]
+    Vzdump,
+    /// Nothing.
+    None,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  restore-vm 101                    newest backup of guest 101, over guest 101
+  restore-vm 101 --list             the backups there are
+  restore-vm 101 --date 2026-01-30  newest backup made that day
+  restore-vm 101 --target-id 901    a copy beside the original
+  restore-vm 101 --dry-run          look and plan, change nothing
+";
+
+/// Restore a Proxmox VM or container from its vzdump backup, and prove it
+#[derive(Parser, Clone, Debug)]
+#[command(name = "restore-vm", version, max_term_width = 100, after_help = format!("{EXAMPLES}\n{}", restore_common::cli::exit_codes()))]
+pub struct Args {
+    /// The guest: 100 to 999999999
+    pub vmid: Vmid,
+
+    /// List the guest's backups and stop
+    #[arg(short, long, help_heading = "What to restore", conflicts_with_all = ["date", "archive"])]
+    pub list: bool,
+
+    /// The newest backup of this day (YYYY-MM-DD, node's time)
+    #[arg(long, value_name = "DAY", help_heading = "What to restore", conflicts_with = "archive")]
+    pub date: Option<jiff::civil::Date>,
+
+    /// This very backup: STORAGE:backup/FILE
+    #[arg(long, value_name = "VOLID", help_heading = "What to restore")]
+    pub archive: Option<VolumeId>,
+
+    /// Look for backups on this storage only
+    #[arg(long, value_name = "ID", help_heading = "What to restore")]
+    pub storage: Option<StorageId>,
+
+    /// Look at this node only
+    #[arg(long, value_name = "NODE", help_heading = "Where")]
+    pub node: Option<NodeName>,
+
+    /// Restore beside the original, as this new guest
+    #[arg(long, value_name = "ID", help_heading = "How")]
+    pub target_id: Option<Vmid>,
+
+    /// Put every disk on this storage
+    #[arg(long, value_name = "ID", help_heading = "How")]
+    pub target_storage: Option<StorageId>,
+
+    /// Read the backup first: full, quick, none
+    #[arg(long, value_name = "HOW", hide_possible_values = true, help_heading = "How")]
+    pub check: Option<CheckLevel>,
+
+    /// Back the present guest up first: vzdump, none
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "vzdump",
+        hide_possible_values = true,
+        help_heading = "How"
+    )]
+    pub safety: Safety,
+
+    /// New MAC addresses and identity (copies: always)
+    #[arg(long, help_heading = "How")]
+    pub unique: bool,
+
+    /// Start a copy although its address is in use
+    #[arg(long, help_heading = "How", conflicts_with = "no_start")]
+    pub start: bool,
+
+    /// Leave the guest stopped
+    #[arg(long, help_heading = "How")]
+    pub no_start: bool,
+
+    /// Give up volumes that are not in the backup
+    #[arg(long, help_heading = "How")]
+    pub discard_excluded: bool,
+
+    /// Seconds that the guest may take to come up
+    #[arg(long, value_name = "N", help_heading = "How")]
+    pub wait: Option<u64>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_on_a_screen_and_a_half_of_80_columns() {
+        let help = Args::command().term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 68, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(help.contains("Examples:") && help.contains("130"));
+    }
+
+    #[rstest::rstest]
+    #[case(&["abc"])]
+    #[case(&["99"])]
+    #[case(&["1000000000"])]
+    #[case(&["101", "--date", "2026-02-30"])]
+    #[case(&["101", "--date", "yesterday"])]
+    #[case(&["101", "--archive", "no-storage"])]
+    #[case(&["101", "--target-id", "0"])]
+    #[case(&["101", "--check", "some"])]
+    #[case(&["101", "--start", "--no-start"])]
+    #[case(&[])]
+    fn nonsense_is_refused_by_the_parser(#[case] words: &[&str]) {
+        let words = std::iter::once("restore-vm").chain(words.iter().copied());
+        assert!(Args::try_parse_from(words).unwrap_err().use_stderr());
+    }
+}

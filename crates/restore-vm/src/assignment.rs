@@ -1,0 +1,198 @@
+//! What is to be done, decided: the facts that the plan is built from and that its steps work on.
+
+use std::time::Duration;
+
+use restore_common::{
+    procedure::{Kept, Workplace},
+    pve::{Archive, Disk, GuestKind, StorageId, Vmid, VolumeId},
+    remote::{Command, Host},
+};
+
+use crate::{
+    args::CheckLevel,
+    look::{ArchiveLook, Guest},
+};
+
+/// A restore, decided in all its parts.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The environment of the Terraform project.
+    pub environment: String,
+    /// The node's name.
+    pub node: String,
+    /// VM or container.
+    pub kind: GuestKind,
+    /// The guest that the backup was made of.
+    pub source: Vmid,
+    /// The guest that is made or overwritten.
+    pub target: Vmid,
+    /// The backup.
+    pub archive: Archive,
+    /// What is in it.
+    pub inside: ArchiveLook,
+    /// Older backups of the same guest, newest first: where to look when this one turns out to be damaged.
+    pub older: Vec<Archive>,
+    /// The guest that is overwritten.
+    pub present: Option<Guest>,
+    /// Volumes of the present guest that the backup does not contain and that are kept.
+    pub excluded: Vec<Disk>,
+    /// Every disk goes here; without it, a VM's disks go where the backup says.
+    pub storage: Option<StorageId>,
+    /// Free bytes on the storages that the disks go to, when there is only one such storage.
+    pub room: Option<u64>,
+    /// How thoroughly the archive is read before.
+    pub check: CheckLevel,
+    /// Where the safety backup goes; nothing: none is made.
+    pub safety: Option<StorageId>,
+    /// New MAC addresses and identity.
+    pub unique: bool,
+    /// Start the guest afterwards; or why not.
+    pub start: Start,
+    /// The guest's address, where it is known.
+    pub address: Option<String>,
+    /// TCP ports that must answer.
+    pub ports: Vec<u16>,
+    /// How long the guest may take to come up.
+    pub wait: Duration,
+}
+
+/// Whether the guest is started after the restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It is.
+    Yes,
+    /// It stays stopped, for this reason.
+    No(String),
+}
+
+impl Assignment {
+    /// `VM 101` / `container 102`.
+    pub fn target_name(&self) -> String {
+        format!("{} {}", self.kind, self.target)
+    }
+
+    /// The restore itself.
+    ///
+    /// Booleans carry their value and stand at the end: `--force VOLID` would take the volume id for its value.
+    pub fn restore_command(&self) -> Command {
+        restore_command(&Restored {
+            kind: self.kind,
+            target: self.target,
+            volid: &self.archive.volid,
+            storage: self.storage.as_ref(),
+            unique: self.unique,
+            over: self.present.is_some(),
+        })
+    }
+
+    /// Bytes of guest data in the archive, as its configuration says.
+    pub fn data_size(&self) -> Option<u64> {
+        let keys = crate::disks::keys_in_archive(self.kind, &self.inside.config);
+        let disks = self.inside.config.disks(self.kind);
+        disks.iter().filter(|d| keys.contains(&d.key)).map(|d| d.size).sum()
+    }
+}
+
+/// The parts of a restore command.
+pub struct Restored<'a> {
+    /// VM or container.
+    pub kind: GuestKind,
+    /// The number it gets.
+    pub target: Vmid,
+    /// The backup.
+    pub volid: &'a VolumeId,
+    /// Where every disk goes.
+    pub storage: Option<&'a StorageId>,
+    /// New identity.
+    pub unique: bool,
+    /// Over a guest that is there.
+    pub over: bool,
+}
+
+/// `qmrestore VOLID ID …` / `pct restore ID VOLID …`.
+pub fn restore_command(parts: &Restored<'_>) -> Command {
+    let (volid, id) = (parts.volid.as_str(), parts.target.to_string());
+    let program = match parts.kind {
+        GuestKind::Qemu => "qmrestore",
+        GuestKind::Lxc => "pct",
+    };
+    let command = if parts.over { Command::destroy(program) } else { Command::write(program) };
+    let mut command = match parts.kind {
+        GuestKind::Qemu => command.args([volid, &id]),
+        GuestKind::Lxc => command.args(["restore", &id, volid]),
+    };
+    if let Some(storage) = parts.storage {
+        command = command.args(["--storage", storage.as_str()]);
+    }
+    if parts.unique {
+        command = command.args(["--unique", "1"]);
+    }
+    if parts.over {
+        command = command.args(["--force", "1"]);
+    }
+    command
+}
+
+/// A safety backup that was made.
+#[derive(Clone, Debug)]
+pub struct SafetyCopy {
+    /// Its volume id.
+    pub volid: VolumeId,
+    /// Its path on the node.
+    pub path: String,
+}
+
+/// A restore at work.
+pub struct Restore<'a> {
+    /// The node.
+    pub host: &'a dyn Host,
+    /// What is to be done.
+    pub what: Assignment,
+    /// The safety backup, once it is made.
+    pub safety: Option<SafetyCopy>,
+    /// Copies of the guest's configuration and firewall file on the node, once they are made.
+    pub copies: Vec<String>,
+    /// Volumes with the guest's number before the restore, to tell what a failed one left.
+    pub volumes_before: Vec<String>,
+    /// The restore went past the point where the old guest is gone.
+    pub replaced: bool,
+}
+
+impl<'a> Restore<'a> {
+    /// Ready to begin.
+    pub fn new(host: &'a dyn Host, what: Assignment) -> Self {
+        Self { host, what, safety: None, copies: Vec::new(), volumes_before: Vec::new(), replaced: false }
+    }
+}
+
+impl Workplace for Restore<'_> {
+    fn host(&self) -> &dyn Host {
+        self.host
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let vmid = self.what.target;
+        let safety = self.safety.iter().map(|copy| Kept {
+            what: format!("safety backup of {} as it was before", self.what.target_name()),
+            place: copy.volid.to_string(),
+            go_back: Some(format!("restore-vm {vmid} --archive {}", Command::read(copy.volid.as_str()))),
+            remove: format!(
+                "pvesh set {} && pvesm free {}",
+                Command::read(&content_path(&copy.volid)).args(["--protected", "0"]),
+                Command::read(copy.volid.as_str())
+            ),
+        });
+        let copies = self.copies.iter().map(|path| Kept {
+            what: "copy of a configuration file as it was before".to_owned(),
+            place: path.clone(),
+            go_back: None,
+            remove: Command::destroy("rm").arg(path).to_string(),
+        });
+        safety.chain(copies).collect()
+    }
+}
+
+/// The API path of a volume.
+fn content_path(volid: &VolumeId) -> String {
+    format!("/nodes/localhost/storage/{}/content/{volid}", volid.storage())
+}

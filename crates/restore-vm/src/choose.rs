@@ -1,0 +1,83 @@
+//! Which backup: the newest, the newest of a day, or one that was named.
+
+use restore_common::{
+    procedure::Problem,
+    pve::{Archive, LocalTime, Vmid, VolumeId},
+};
+
+use crate::look::NodeLook;
+
+/// What the operator asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// The newest there is.
+    Newest,
+    /// The newest that was begun on this day, by the node's clock.
+    Day(jiff::civil::Date),
+    /// This one.
+    Archive(VolumeId),
+}
+
+/// Chooses, or says why there is nothing to choose.
+pub fn choose<'a>(look: &'a NodeLook, vmid: Vmid, selector: &Selector) -> Result<&'a Archive, Problem> {
+    if let Selector::Archive(volid) = selector {
+        return named(look, vmid, volid);
+    }
+    let Some(newest) = look.archives.first() else { return Err(no_backup(look, vmid)) };
+    let Selector::Day(day) = selector else { return Ok(newest) };
+    let of_day = look.archives.iter().find(|a| a.name.time.0.date() == *day);
+    of_day.ok_or_else(|| none_that_day(look, vmid, *day))
+}
+
+fn named<'a>(look: &'a NodeLook, vmid: Vmid, volid: &VolumeId) -> Result<&'a Archive, Problem> {
+    if let Some(archive) = look.archives.iter().find(|a| a.volid == *volid) {
+        return Ok(archive);
+    }
+    if let Some(reason) = volid.storage().parse().ok().and_then(|s| look.unread.get(&s)) {
+        return Err(Problem::new(format!(
+            "cannot look for `{volid}`: storage `{}`: {reason}",
+            volid.storage()
+        )));
+    }
+    let problem = Problem::new(format!("there is no backup `{volid}` of guest {vmid}"));
+    Err(problem.hint(format!("`restore-vm {vmid} --list` shows the backups there are")))
+}
+
+fn no_backup(look: &NodeLook, vmid: Vmid) -> Problem {
+    let node = &look.facts.name;
+    if let Some((storage, reason)) = look.unread.first_key_value() {
+        let problem = Problem::new(format!(
+            "found no backup of guest {vmid} on {node}, but could not look everywhere: storage `{storage}`: {reason}"
+        ));
+        return problem.hint("make that storage available and try again");
+    }
+    if let Some(snapshot) = look.on_backup_server.first() {
+        let problem = Problem::new(format!(
+            "the backups of guest {vmid} are on a Proxmox Backup Server (`{snapshot}`), which this version cannot restore"
+        ));
+        return problem.hint("restore it on the node with `qmrestore` or `pct restore`");
+    }
+    let searched: Vec<_> =
+        look.facts.storages.iter().filter(|s| s.allows("backup")).map(|s| s.id.as_str()).collect();
+    let places =
+        if searched.is_empty() { "no storage holds backups".to_owned() } else { searched.join(", ") };
+    Problem::new(format!("there is no backup of guest {vmid} on {node} (searched: {places})"))
+        .hint("`--storage`, `--node` and `--env` choose where to look")
+}
+
+fn none_that_day(look: &NodeLook, vmid: Vmid, day: jiff::civil::Date) -> Problem {
+    let time = |archive: Option<&Archive>| archive.map(|a| a.name.time);
+    // Newest first: the last that is younger is the nearest after, the first that is older the nearest before.
+    let after = time(look.archives.iter().rfind(|a| a.name.time.0.date() > day));
+    let before = time(look.archives.iter().find(|a| a.name.time.0.date() < day));
+    let words = |time: Option<LocalTime>| time.map_or_else(|| "none".to_owned(), |t| t.to_string());
+    let problem = Problem::new(format!(
+        "there is no backup of guest {vmid} of {day}: the nearest before is {}, the nearest after {}",
+        words(before),
+        words(after)
+    ));
+    match before.or(after) {
+        Some(nearest) => problem.hint(format!("`--date {}` takes the nearest", nearest.0.date())),
+        None => problem,
+    }
+}

@@ -1,0 +1,220 @@
+//! From what was seen to what will be done; or to everything that speaks against it.
+
+use std::time::Duration;
+
+use restore_common::{
+    procedure::{Failure, Problem},
+    pve::{Archive, GuestKind, NodeFacts, StorageId},
+    remote::{Host, HostError},
+};
+
+use crate::{
+    args::{Args, CheckLevel, Safety},
+    assignment::{Assignment, Start},
+    choose::{Selector, choose},
+    disks,
+    look::{ArchiveLook, Guest, Holder, NodeLook, look_for, look_into},
+    problems::{self, Prospect},
+    steps::archive::newest_intact,
+};
+
+/// How long a guest may take to come up when nothing else is said.
+const DEFAULT_WAIT: Duration = Duration::from_secs(120);
+
+/// What the project knows about the guest.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The environment it belongs to.
+    pub environment: String,
+    /// Its address.
+    pub address: Option<String>,
+    /// TCP ports that must answer.
+    pub ports: Vec<u16>,
+    /// How long it may take to come up.
+    pub wait: Option<Duration>,
+}
+
+/// Decides every part of the restore. At most two remote executions.
+///
+/// The inner error lists everything that speaks against it; the outer one is a question that could not be asked.
+pub fn decide(
+    args: &Args,
+    host: &dyn Host,
+    look: &NodeLook,
+    known: &dyn Fn(Option<&str>) -> Known,
+) -> anyhow::Result<Result<Assignment, Vec<Problem>>> {
+    let archive = match choose(look, args.vmid, &selector(args)) {
+        Ok(archive) => archive,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    let older = older_than(look, archive);
+    let inside = match look_into(host, &archive.volid) {
+        Ok(inside) => inside,
+        Err(restore_common::pve::PveError::Host(error)) => return Err(error.into()),
+        Err(error) => return Ok(Err(vec![unreadable(args, host, archive, &older, error)?])),
+    };
+    let target = args.target_id.unwrap_or(args.vmid);
+    let holder = if target == args.vmid { look.holder.clone() } else { look_for(host, &look.facts, target)? };
+    let (safety, no_safety) = safety_storage(args, look, archive, &holder);
+    let mut found = problems::find(&Prospect {
+        facts: &look.facts,
+        target,
+        source: args.vmid,
+        holder: &holder,
+        archive,
+        inside: &inside,
+        target_storage: args.target_storage.as_ref(),
+        safety: safety.as_ref(),
+    });
+    found.extend(no_safety);
+    if !found.is_empty() {
+        return Ok(Err(found));
+    }
+    let known = known(inside.config.name());
+    Ok(Ok(assignment(args, look, known, Parts { archive, older, inside, holder, safety })))
+}
+
+struct Parts<'a> {
+    archive: &'a Archive,
+    older: Vec<Archive>,
+    inside: ArchiveLook,
+    holder: Holder,
+    safety: Option<StorageId>,
+}
+
+fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> Assignment {
+    let Parts { archive, older, inside, holder, safety } = parts;
+    let target = args.target_id.unwrap_or(args.vmid);
+    let kind = archive.name.kind;
+    let present = holder.here().cloned();
+    let overwrites = present.is_some();
+    let storage = args.target_storage.clone().or_else(|| container_storage(kind, &inside));
+    let kept = |guest: &Guest| disks::kept(kind, &guest.config, &inside.config, args.discard_excluded);
+    Assignment {
+        environment: known.environment,
+        node: look.facts.name.to_string(),
+        kind,
+        source: args.vmid,
+        target,
+        excluded: present.as_ref().map(kept).unwrap_or_default(),
+        room: room(&look.facts, kind, storage.as_ref(), &inside, present.as_ref()),
+        start: start(args, look, &inside),
+        check: args.check.unwrap_or(if overwrites { CheckLevel::Full } else { CheckLevel::Quick }),
+        unique: args.unique || target != args.vmid,
+        // A copy has its own address only when somebody gave it one; what is known is the original's.
+        address: if target == args.vmid { known.address } else { None }
+            .or_else(|| inside.config.static_addresses().first().map(|a| (*a).to_owned())),
+        ports: known.ports,
+        wait: args.wait.map(Duration::from_secs).or(known.wait).unwrap_or(DEFAULT_WAIT),
+        archive: archive.clone(),
+        inside,
+        older,
+        present,
+        storage,
+        safety,
+    }
+}
+
+fn selector(args: &Args) -> Selector {
+    match (&args.archive, args.date) {
+        (Some(volid), _) => Selector::Archive(volid.clone()),
+        (None, Some(day)) => Selector::Day(day),
+        (None, None) => Selector::Newest,
+    }
+}
+
+fn older_than(look: &NodeLook, archive: &Archive) -> Vec<Archive> {
+    let same_kind = |a: &&Archive| a.name.kind == archive.name.kind && a.name.time < archive.name.time;
+    look.archives.iter().filter(same_kind).cloned().collect()
+}
+
+fn unreadable(
+    args: &Args,
+    host: &dyn Host,
+    archive: &Archive,
+    older: &[Archive],
+    error: restore_common::pve::PveError,
+) -> Result<Problem, HostError> {
+    let cause =
+        Failure::new(format!("the configuration inside `{}` cannot be read", archive.volid)).because(error);
+    let problem = Problem::new(format!("{:#}", anyhow::Error::from(cause)));
+    let advice =
+        newest_intact(args.vmid, host, older, &|volid| log::warn!("looking for an intact backup: {volid}"))?;
+    Ok(problem.hint(advice))
+}
+
+/// `pct restore` puts everything on one storage and takes `local` when none is named, which usually refuses.
+fn container_storage(kind: GuestKind, inside: &ArchiveLook) -> Option<StorageId> {
+    let disks = inside.config.disks(kind);
+    disks.iter().find(|d| kind == GuestKind::Lxc && d.key == "rootfs").and_then(|d| d.storage())
+}
+
+/// Where the safety backup goes: beside the backup, else on any storage that takes one.
+fn safety_storage(
+    args: &Args,
+    look: &NodeLook,
+    archive: &Archive,
+    holder: &Holder,
+) -> (Option<StorageId>, Option<Problem>) {
+    let worth_saving = |guest: &Guest| !guest.config.is_left_by_a_failed_restore();
+    if args.safety == Safety::None || !holder.here().is_some_and(worth_saving) {
+        return (None, None);
+    }
+    let fits = |s: &&restore_common::pve::Storage| {
+        s.enabled && s.active && s.allows("backup") && !s.is_backup_server()
+    };
+    let beside = look.facts.storage(archive.volid.storage()).filter(|s| fits(s));
+    match beside.or_else(|| look.facts.storages.iter().find(fits)) {
+        Some(storage) => (Some(storage.id.clone()), None),
+        None => {
+            let problem = Problem::new(format!("no storage of {} takes a safety backup", look.facts.name));
+            (None, Some(problem.hint("`--safety none` does without one; then there is no way back")))
+        }
+    }
+}
+
+/// Free bytes for the disks, when they all go to one storage. A VM's old disks are freed before the new ones are made.
+fn room(
+    facts: &NodeFacts,
+    kind: GuestKind,
+    chosen: Option<&StorageId>,
+    inside: &ArchiveLook,
+    present: Option<&Guest>,
+) -> Option<u64> {
+    let keys = disks::keys_in_archive(kind, &inside.config);
+    let disks = inside.config.disks(kind);
+    let mut storages: Vec<_> = match chosen {
+        Some(storage) => vec![storage.clone()],
+        None => disks.iter().filter(|d| keys.contains(&d.key)).filter_map(|d| d.storage()).collect(),
+    };
+    storages.dedup();
+    let [storage] = storages.as_slice() else { return None };
+    let free = facts.storage(storage.as_str())?.available()?;
+    let freed = present.filter(|_| kind == GuestKind::Qemu).map(|guest| {
+        let old = guest.config.disks(kind).into_iter().filter(|d| keys.contains(&d.key));
+        old.filter(|d| d.storage().as_ref() == Some(storage)).filter_map(|d| d.size).sum::<u64>()
+    });
+    Some(free.saturating_add(freed.unwrap_or(0)))
+}
+
+fn start(args: &Args, look: &NodeLook, inside: &ArchiveLook) -> Start {
+    if args.no_start {
+        return Start::No("`--no-start` was given".to_owned());
+    }
+    if inside.config.flag("template") {
+        return Start::No("it is a template".to_owned());
+    }
+    let is_copy = args.target_id.is_some_and(|target| target != args.vmid);
+    let original = look.holder.here().filter(|guest| is_copy && !args.start && guest.is_active());
+    let taken = original.and_then(|guest| {
+        let used = guest.config.static_addresses();
+        inside.config.static_addresses().into_iter().find(|address| used.contains(address))
+    });
+    match taken {
+        Some(address) => Start::No(format!(
+            "{} runs and has its address {address} (`--start` starts it all the same)",
+            args.vmid
+        )),
+        None => Start::Yes,
+    }
+}

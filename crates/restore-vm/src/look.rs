@@ -1,0 +1,260 @@
+//! The look: everything about one guest on one node, read in a few remote executions and without changing anything.
+
+use std::collections::BTreeMap;
+
+use restore_common::{
+    pve::{
+        Archive, GuestConfig, GuestKind, Listing, NodeFacts, PveError, StorageId, Task, Vmid, VolumeId,
+        archives_in, running_state, tasks_in,
+    },
+    remote::{Command, Host, Output},
+};
+
+/// A guest as it is now.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// VM or container.
+    pub kind: GuestKind,
+    /// Its configuration.
+    pub config: GuestConfig,
+    /// The word of `qm status` / `pct status`: `running`, `stopped`, `paused`, …
+    pub state: String,
+    /// Its firewall file, when it has one.
+    pub firewall: Option<String>,
+    /// Its running tasks.
+    pub tasks: Vec<Task>,
+}
+
+impl Guest {
+    /// Whether it runs in any way: a paused guest holds its memory as well.
+    pub fn is_active(&self) -> bool {
+        self.state != "stopped"
+    }
+}
+
+/// Who holds a number.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    /// Nobody in this cluster.
+    Nobody,
+    /// A guest on this node.
+    Here(Box<Guest>),
+    /// A guest on another node of the cluster.
+    Elsewhere {
+        /// That node.
+        node: String,
+        /// VM or container.
+        kind: GuestKind,
+    },
+}
+
+impl Holder {
+    /// The guest, when it is on this node.
+    pub fn here(&self) -> Option<&Guest> {
+        match self {
+            Self::Here(guest) => Some(guest),
+            Self::Nobody | Self::Elsewhere { .. } => None,
+        }
+    }
+}
+
+/// What one node knows about the guest.
+#[derive(Clone, Debug)]
+pub struct NodeLook {
+    /// The node itself.
+    pub facts: NodeFacts,
+    /// The guest with the number that was asked for.
+    pub holder: Holder,
+    /// Its backups, newest first.
+    pub archives: Vec<Archive>,
+    /// Storages whose backups could not be listed, with the reason: their silence is not "no backups".
+    pub unread: BTreeMap<StorageId, String>,
+    /// Backups of the guest on a Proxmox Backup Server.
+    pub on_backup_server: Vec<String>,
+}
+
+impl NodeLook {
+    /// Whether this node has anything to do with the guest.
+    pub fn is_candidate(&self) -> bool {
+        self.holder.here().is_some() || !self.archives.is_empty() || !self.on_backup_server.is_empty()
+    }
+}
+
+/// Looks at one node, in two remote executions.
+pub fn look_at(host: &dyn Host, vmid: Vmid, storage: Option<&StorageId>) -> Result<NodeLook, PveError> {
+    let mut questions = NodeFacts::questions();
+    let about_node = questions.len();
+    questions.extend(holder_questions(vmid));
+    let answers = host.run_all(&questions)?;
+    let (node_answers, guest_answers) = answers.split_at(about_node);
+    let facts = NodeFacts::read(host, &questions[..about_node], node_answers)?;
+    let holder = read_holder(host, &facts, vmid, &questions[about_node..], guest_answers)?;
+    let mut look = NodeLook {
+        facts,
+        holder,
+        archives: Vec::new(),
+        unread: BTreeMap::new(),
+        on_backup_server: Vec::new(),
+    };
+    list_backups(host, vmid, storage, &mut look)?;
+    Ok(look)
+}
+
+/// The questions that tell who holds a number; they go together with others in one execution.
+///
+/// All of them are asked at once, so most of them fail on purpose: a guest is a VM or a container, not both.
+fn holder_questions(vmid: Vmid) -> Vec<Command> {
+    let read_file = |path: String| Command::read("cat").arg(path);
+    vec![
+        Command::read("find").args(["/etc/pve/nodes", "-name", &format!("{vmid}.conf")]),
+        read_file(GuestKind::Qemu.config_path(vmid)),
+        read_file(GuestKind::Lxc.config_path(vmid)),
+        GuestKind::Qemu.status_command(vmid),
+        GuestKind::Lxc.status_command(vmid),
+        read_file(firewall_path(vmid)),
+        Task::running_of(vmid),
+    ]
+}
+
+/// Absolute path of a guest's firewall file.
+pub fn firewall_path(vmid: Vmid) -> String {
+    format!("/etc/pve/firewall/{vmid}.fw")
+}
+
+/// Who holds `vmid`, asked for by itself in one remote execution.
+pub fn look_for(host: &dyn Host, facts: &NodeFacts, vmid: Vmid) -> Result<Holder, PveError> {
+    let questions = holder_questions(vmid);
+    let answers = host.run_all(&questions)?;
+    read_holder(host, facts, vmid, &questions, &answers)
+}
+
+fn read_holder(
+    host: &dyn Host,
+    facts: &NodeFacts,
+    vmid: Vmid,
+    questions: &[Command],
+    answers: &[Output],
+) -> Result<Holder, PveError> {
+    let [found, qemu, lxc, qm_status, pct_status, firewall, tasks] = answers else {
+        return Ok(Holder::Nobody);
+    };
+    let paths = found.stdout_of(host, &questions[0])?;
+    let Some((node, kind)) = paths.lines().find_map(|path| owner(path, vmid)) else {
+        return Ok(Holder::Nobody);
+    };
+    if node != facts.name.as_str() {
+        return Ok(Holder::Elsewhere { node: node.to_owned(), kind });
+    }
+    let (config, status, at) = match kind {
+        GuestKind::Qemu => (qemu, qm_status, 0),
+        GuestKind::Lxc => (lxc, pct_status, 1),
+    };
+    let config = GuestConfig::parse(config.stdout_of(host, &questions[1 + at])?);
+    Ok(Holder::Here(Box::new(Guest {
+        kind,
+        state: running_state(host, &questions[3 + at], status)?,
+        firewall: firewall.success().then(|| firewall.stdout.clone()),
+        tasks: tasks_in(host, &questions[6], tasks)?,
+        config,
+    })))
+}
+
+/// Node and kind from `/etc/pve/nodes/NODE/qemu-server/ID.conf`.
+fn owner(path: &str, vmid: Vmid) -> Option<(&str, GuestKind)> {
+    let mut parts = path.trim().strip_prefix("/etc/pve/nodes/")?.split('/');
+    let (node, folder, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let kind = match folder {
+        "qemu-server" => GuestKind::Qemu,
+        "lxc" => GuestKind::Lxc,
+        _ => return None,
+    };
+    (file == format!("{vmid}.conf") && parts.next().is_none()).then_some((node, kind))
+}
+
+/// Lists the backups on every usable backup storage, in one remote execution.
+fn list_backups(
+    host: &dyn Host,
+    vmid: Vmid,
+    only: Option<&StorageId>,
+    look: &mut NodeLook,
+) -> Result<(), PveError> {
+    let wanted = |id: &StorageId| only.is_none_or(|only| only == id);
+    let storages: Vec<_> =
+        look.facts.storages.iter().filter(|s| s.allows("backup") && wanted(&s.id)).collect();
+    let (usable, unusable): (Vec<_>, Vec<_>) = storages.into_iter().partition(|s| s.enabled && s.active);
+    for storage in unusable {
+        let reason = if storage.enabled { "it is not active" } else { "it is disabled" };
+        look.unread.insert(storage.id.clone(), reason.to_owned());
+    }
+    if usable.is_empty() {
+        return Ok(());
+    }
+    let commands: Vec<_> = usable.iter().map(|s| s.list_backups()).collect();
+    let answers = host.run_all(&commands)?;
+    for ((storage, command), answer) in usable.iter().zip(&commands).zip(&answers) {
+        match archives_in(host, command, answer) {
+            Ok(listing) => sort_in(listing, vmid, &mut look.archives, &mut look.on_backup_server),
+            Err(PveError::Host(error)) => return Err(error.into()),
+            Err(error) => {
+                look.unread.insert(storage.id.clone(), error.to_string());
+            }
+        }
+    }
+    look.archives.sort_by(|a, b| (b.name.time, &b.volid).cmp(&(a.name.time, &a.volid)));
+    Ok(())
+}
+
+fn sort_in(listing: Listing, vmid: Vmid, archives: &mut Vec<Archive>, on_backup_server: &mut Vec<String>) {
+    archives.extend(listing.archives.into_iter().filter(|a| a.name.vmid == vmid));
+    let snapshot = |volid: &String| {
+        [":backup/vm/", ":backup/ct/"].iter().any(|part| {
+            volid.split_once(part).is_some_and(|(_, rest)| rest.split('/').next() == Some(&vmid.to_string()))
+        })
+    };
+    on_backup_server.extend(listing.others.into_iter().filter(snapshot));
+}
+
+/// What is inside the chosen archive, and where it is: one remote execution.
+#[derive(Clone, Debug)]
+pub struct ArchiveLook {
+    /// The configuration inside.
+    pub config: GuestConfig,
+    /// Absolute path of the archive on the node.
+    pub path: String,
+}
+
+/// Reads the configuration inside an archive.
+///
+/// On a truncated archive the answer is a matter of luck (the node's own trial extraction is, too), so success here
+/// proves nothing about the rest of it.
+pub fn look_into(host: &dyn Host, volid: &VolumeId) -> Result<ArchiveLook, PveError> {
+    let commands = [extract_config(volid), path_of(volid)];
+    let answers = host.run_all(&commands)?;
+    let config = answers[0].stdout_of(host, &commands[0])?;
+    let path = answers[1].stdout_of(host, &commands[1])?.trim().to_owned();
+    Ok(ArchiveLook { config: GuestConfig::parse(config), path })
+}
+
+fn extract_config(volid: &VolumeId) -> Command {
+    Command::read("pvesm").args(["extractconfig", volid.as_str()])
+}
+
+/// Asks for the path of a volume. The node answers also for files that are not there.
+pub fn path_of(volid: &VolumeId) -> Command {
+    Command::read("pvesm").args(["path", volid.as_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configurations_path_tells_node_and_kind() {
+        let vmid = "101".parse().unwrap();
+        let of = |path| owner(path, vmid);
+        assert_eq!(of("/etc/pve/nodes/pve-prod/qemu-server/101.conf"), Some(("pve-prod", GuestKind::Qemu)));
+        assert_eq!(of("/etc/pve/nodes/pve2/lxc/101.conf"), Some(("pve2", GuestKind::Lxc)));
+        assert_eq!(of("/etc/pve/nodes/pve2/lxc/1010.conf"), None);
+        assert_eq!(of("/etc/pve/nodes/pve2/openvz/101.conf"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! Which node: every node of the project is asked at the same time, and the one that has to do with the guest is chosen.
+
+use std::thread;
+
+use restore_common::{
+    homelab::{Environment, NodeRef},
+    procedure::Problem,
+    pve::PveError,
+    remote::{HostError, ReadOnly, SshEnv, SshHost, SshTarget},
+};
+
+use crate::{
+    args::Args,
+    look::{Holder, NodeLook, look_at},
+};
+
+/// A node that answered.
+pub struct Reached {
+    /// What the project says about it.
+    pub node: NodeRef,
+    /// The connection.
+    pub host: SshHost,
+    /// What it knows about the guest.
+    pub look: NodeLook,
+}
+
+/// All nodes that were asked.
+pub struct Survey {
+    /// Those that answered.
+    pub reached: Vec<Reached>,
+    /// Those that could not be asked. Their silence is not a "no".
+    pub silent: Vec<(NodeRef, PveError)>,
+}
+
+/// Connects to every node and looks, at the same time. One connection and two remote executions a node.
+pub fn survey(args: &Args, environments: &[Environment]) -> anyhow::Result<Survey> {
+    let env = SshEnv::from_process();
+    let nodes = distinct(args, environments)?;
+    let looks: Vec<_> = thread::scope(|scope| {
+        let started: Vec<_> = nodes.iter().map(|node| scope.spawn(|| look(args, node, &env))).collect();
+        started.into_iter().map(|thread| thread.join()).collect()
+    });
+    let mut survey = Survey { reached: Vec::new(), silent: Vec::new() };
+    for (node, result) in nodes.into_iter().zip(looks) {
+        match result.map_err(|_| anyhow::anyhow!("the look at {} ended unexpectedly", node.address))? {
+            Ok((host, look)) => survey.reached.push(Reached { node, host, look }),
+            Err(error) => survey.silent.push((node, error)),
+        }
+    }
+    if let Some(name) = &args.node {
+        survey.reached.retain(|reached| reached.look.facts.name == *name);
+    }
+    Ok(survey)
+}
+
+/// The nodes to ask, each once: environments may share one. Nodes that are known to have another name than `--node`
+/// are left out.
+fn distinct(args: &Args, environments: &[Environment]) -> anyhow::Result<Vec<NodeRef>> {
+    let mut nodes: Vec<NodeRef> = Vec::new();
+    for environment in environments {
+        let node = environment.node()?;
+        let other_name =
+            args.node.as_ref().is_some_and(|name| node.node.as_ref().is_some_and(|known| known != name));
+        let seen = nodes.iter().any(|n| n.address == node.address && n.ssh_port == node.ssh_port);
+        if !other_name && !seen {
+            nodes.push(node.clone());
+        }
+    }
+    Ok(nodes)
+}
+
+fn look(args: &Args, node: &NodeRef, env: &SshEnv) -> Result<(SshHost, NodeLook), PveError> {
+    let host = SshHost::connect(&target(args, node), env)?;
+    let look = look_at(&ReadOnly(&host), args.vmid, args.storage.as_ref())?;
+    Ok((host, look))
+}
+
+fn target(args: &Args, node: &NodeRef) -> SshTarget {
+    let common = &args.common;
+    SshTarget {
+        label: label(node),
+        address: node.address.clone(),
+        port: common.ssh_port.or(node.ssh_port),
+        user: common.ssh_user.clone().or_else(|| node.ssh_user.clone()),
+        identity: common.identity.clone(),
+        known_hosts: common.known_hosts.clone(),
+        accept_new_host_key: common.accept_new_host_key,
+    }
+}
+
+/// `pve-prod (192.168.1.100)`.
+fn label(node: &NodeRef) -> String {
+    match &node.node {
+        Some(name) if name.as_str() != node.address => format!("{name} ({})", node.address),
+        _ => node.address.clone(),
+    }
+}
+
+/// The node that holds the guest; else the one that holds its backups. Anything but exactly one is a problem.
+pub fn pick(args: &Args, survey: Survey) -> Result<Reached, Vec<Problem>> {
+    let Survey { reached, silent } = survey;
+    let holders: Vec<_> = reached.iter().filter(|r| r.look.holder.here().is_some()).map(name_of).collect();
+    if holders.len() > 1 {
+        return Err(vec![several(args, "a guest", &holders)]);
+    }
+    let with_backups: Vec<_> = reached.iter().filter(|r| !r.look.archives.is_empty()).map(name_of).collect();
+    let chosen = match (holders.first(), with_backups.as_slice()) {
+        (Some(holder), []) => holder.clone(),
+        (Some(holder), backups) if backups.contains(holder) => holder.clone(),
+        (Some(holder), backups) => {
+            let both: Vec<_> = std::iter::once(holder).chain(backups).cloned().collect();
+            return Err(vec![several(args, "a guest or backups", &both)]);
+        }
+        (None, [one]) => one.clone(),
+        (None, []) => return nobody(args, reached, silent),
+        (None, many) => return Err(vec![several(args, "backups of a guest", many)]),
+    };
+    for (_, error) in &silent {
+        log::warn!("not asked, so this rests on the other nodes: {error}");
+    }
+    let mut candidates = reached.into_iter().filter(|r| name_of(r) == chosen);
+    candidates.next().ok_or_else(Vec::new)
+}
+
+fn name_of(reached: &Reached) -> String {
+    format!("{} ({})", reached.look.facts.name, reached.node.environment)
+}
+
+fn several(args: &Args, what: &str, nodes: &[String]) -> Problem {
+    Problem::new(format!("{} nodes have {what} {}: {}", nodes.len(), args.vmid, nodes.join(", ")))
+        .hint("choose one with `--node NAME` or `--env NAME`")
+}
+
+fn nobody(
+    args: &Args,
+    mut reached: Vec<Reached>,
+    silent: Vec<(NodeRef, PveError)>,
+) -> Result<Reached, Vec<Problem>> {
+    if !silent.is_empty() {
+        return Err(silent.into_iter().map(|(_, error)| could_not_ask(&error)).collect());
+    }
+    match reached.len() {
+        0 => Err(vec![match &args.node {
+            Some(name) => Problem::new(format!("no node of the project is named `{name}`"))
+                .hint("`default_node` in the tfvars names an environment's node"),
+            None => Problem::new("the project names no node".to_owned()),
+        }]),
+        // With one node, what is missing there is told in full by the choice of the backup.
+        1 => Ok(reached.remove(0)),
+        _ => Err(vec![nowhere(args, &reached)]),
+    }
+}
+
+fn could_not_ask(error: &PveError) -> Problem {
+    let hint = match error {
+        PveError::Host(error) => HostError::hint(error),
+        PveError::Failed(_) | PveError::Unreadable { .. } => None,
+    };
+    let problem = Problem::new(error.to_string());
+    match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+fn nowhere(args: &Args, reached: &[Reached]) -> Problem {
+    let elsewhere = reached.iter().find_map(|r| match &r.look.holder {
+        Holder::Elsewhere { node, kind } => {
+            Some(format!("; {} is a {kind} on the cluster's node {node}", args.vmid))
+        }
+        Holder::Nobody | Holder::Here(_) => None,
+    });
+    let searched: Vec<_> = reached.iter().map(name_of).collect();
+    Problem::new(format!(
+        "no node has a guest {} or a backup of it (asked: {}){}",
+        args.vmid,
+        searched.join(", "),
+        elsewhere.unwrap_or_default()
+    ))
+}

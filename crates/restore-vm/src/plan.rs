@@ -1,0 +1,296 @@
+//! The plan of a restore, from the facts. Pure: the same facts make the same plan.
+
+use restore_common::{
+    procedure::{Check, Plan, Question, Step, Undo},
+    pve::{Disk, GuestKind, Vmid},
+    ui,
+};
+
+use crate::{
+    args::CheckLevel,
+    assignment::{Assignment, Restore, Start},
+    disks::{self, DiskFate, Fate},
+    look::Guest,
+    steps::{archive, excluded, power, prove, replace, safety},
+};
+
+/// Columns that the summary may take beside its indent.
+const WIDTH: usize = 78;
+
+/// Builds the plan. `now` is the node's clock: seconds since 1970, UTC.
+pub fn build<'a>(what: &Assignment, now: i64) -> Plan<Restore<'a>> {
+    let fates = disks::fates(
+        what.kind,
+        what.present.as_ref().map(|g| &g.config),
+        &what.inside.config,
+        &what.excluded,
+    );
+    Plan {
+        title: format!("Restore {} on {}", named(what), what.node),
+        facts: facts(what, now),
+        details: vec![table(&fates)],
+        warnings: warnings(what, &fates),
+        steps: steps(what),
+        checks: checks(what),
+        question: question(what),
+        subject: subject(what, &fates),
+        next: next(what),
+    }
+}
+
+fn named(what: &Assignment) -> String {
+    match what.inside.config.name() {
+        Some(name) => format!("{} ({})", what.target_name(), ui::sanitize(name)),
+        None => what.target_name(),
+    }
+}
+
+fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
+    let archive = &what.archive;
+    let age = ui::format::age(archive.ctime, now);
+    let mut facts = vec![
+        ("from".to_owned(), archive.volid.to_string()),
+        ("made".to_owned(), format!("{} ({age}), {}", archive.name.time, ui::format::bytes(archive.size))),
+    ];
+    if let Some(notes) = &archive.notes {
+        facts.push(("notes".to_owned(), notes.clone()));
+    }
+    let onto = match &what.present {
+        None if what.target == what.source => format!("{}, which is gone", what.target_name()),
+        None => format!("a new {}, beside {}", what.target_name(), what.source),
+        Some(guest) => format!("{}, {}", described(what.kind, what.target, guest), guest.state),
+    };
+    facts.push(("onto".to_owned(), onto));
+    if let Some(storage) = &what.storage {
+        facts.push(("disks to".to_owned(), storage.to_string()));
+    }
+    let after = match &what.start {
+        Start::Yes => "started and checked".to_owned(),
+        Start::No(reason) => format!("left stopped: {reason}"),
+    };
+    facts.push(("afterwards".to_owned(), after));
+    facts
+}
+
+fn described(kind: GuestKind, vmid: Vmid, guest: &Guest) -> String {
+    match guest.config.name() {
+        Some(name) => format!("{kind} {vmid} `{name}`"),
+        None => format!("{kind} {vmid}"),
+    }
+}
+
+fn table(fates: &[DiskFate]) -> String {
+    let mut table = ui::Table::new(["disk", "size", "now", "afterwards"]).right("size");
+    for row in fates {
+        let size = row.size.map(ui::format::bytes).unwrap_or_default();
+        let now = ui::sanitize(row.now.as_deref().unwrap_or("-")).into_owned();
+        table.row([row.key.clone(), size, now, row.fate.word().to_owned()]);
+    }
+    table.render(WIDTH)
+}
+
+fn warnings(what: &Assignment, fates: &[DiskFate]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let lost: Vec<_> = fates.iter().filter(|f| f.fate == Fate::Lost).map(|f| f.key.as_str()).collect();
+    if !lost.is_empty() {
+        warnings.push(format!("the content of {} is lost: the backup does not contain it", lost.join(", ")));
+    }
+    if let Some(guest) = &what.present {
+        about_present(what, guest, &mut warnings);
+    }
+    if what.kind == GuestKind::Lxc && spread(what) {
+        let storage = what.storage.as_ref().map(ToString::to_string).unwrap_or_default();
+        warnings.push(format!(
+            "the volumes of the backup lay on several storages; all of them go to `{storage}`"
+        ));
+    }
+    if let (Some(need), Some(room)) = (what.data_size(), what.room)
+        && need > room
+    {
+        let (need, room) = (ui::format::bytes(need), ui::format::bytes(room));
+        warnings.push(format!(
+            "the disks are {need} in size and {room} are free: they fit only because they are sparse"
+        ));
+    }
+    if what.check != CheckLevel::Full && what.present.is_some() {
+        warnings.push(
+            "the backup is not read to its end before: if it is damaged, that shows when the guest is gone"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+fn about_present(what: &Assignment, guest: &Guest, warnings: &mut Vec<String>) {
+    if guest.config.is_left_by_a_failed_restore() {
+        let left = "its configuration is what an interrupted restore leaves: there is nothing in it to save";
+        warnings.push(format!("{} looks healthy but is not: {left}", what.target_name()));
+    } else if what.safety.is_none() {
+        warnings
+            .push(format!("without a safety backup {} as it is now is gone for good", what.target_name()));
+    }
+    let snapshots = guest.config.snapshots();
+    if !snapshots.is_empty() {
+        warnings.push(format!("snapshots will be lost: {}", snapshots.join(", ")));
+    }
+}
+
+/// Whether the volumes inside the backup lay on more than one storage.
+fn spread(what: &Assignment) -> bool {
+    let disks = what.inside.config.disks(what.kind);
+    let mut storages: Vec<_> = disks.iter().filter_map(Disk::storage).collect();
+    storages.sort();
+    storages.dedup();
+    storages.len() > 1
+}
+
+fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
+    let mut steps = Vec::new();
+    if what.check == CheckLevel::Full {
+        let title = format!("Read the backup to its end: {}", ui::format::bytes(what.archive.size));
+        let command = archive::check_command(&what.archive.name, &what.inside.path);
+        steps.push(Step::read("check", title, archive::check).commands([command]));
+    }
+    match &what.present {
+        Some(guest) => replace_steps(what, guest, &mut steps),
+        None => steps.push(new_guest_step(what)),
+    }
+    if what.start == Start::Yes {
+        let command = power::start_command(what.kind, what.target);
+        let undo = Undo::NotNeeded("the restored guest is kept");
+        let step = Step::write("start", format!("Start {}", what.target_name()), power::start, undo);
+        steps.push(step.commands([command]).keep_on_failure());
+    }
+    steps
+}
+
+fn replace_steps<'a>(what: &Assignment, guest: &Guest, steps: &mut Vec<Step<Restore<'a>>>) {
+    let target = what.target_name();
+    if let Some(storage) = &what.safety {
+        let undo = Undo::NotNeeded("the safety backup is kept and named in the report");
+        let title = format!("Back {target} up as it is now, to `{storage}`");
+        let command = safety::backup_command(what.target, storage);
+        steps.push(Step::write("safety-backup", title, safety::back_up, undo).commands([command]));
+        steps.push(Step::read("safety-check", "Read the safety backup to its end", safety::check));
+    }
+    let undo = Undo::NotNeeded("the copies are kept and named in the report");
+    let commands = safety::copy_commands(what, "/var/tmp/pve-restore/…");
+    let step =
+        Step::write("copy-files", format!("Copy the configuration of {target}"), safety::copy_files, undo);
+    steps.push(step.commands(commands));
+    if guest.is_active() {
+        let undo = Undo::By { says: format!("start {target} again"), run: power::start_again };
+        let command = power::shutdown_command(what.kind, what.target);
+        steps.push(Step::write("stop", format!("Shut {target} down"), power::stop, undo).commands([command]));
+    }
+    if what.kind == GuestKind::Lxc && !what.excluded.is_empty() {
+        let undo = Undo::By {
+            says: "put the volumes back into the configuration".to_owned(),
+            run: excluded::attach,
+        };
+        let title =
+            format!("Take {} out of the configuration, so that the node keeps them", keys(&what.excluded));
+        let step = Step::write("set-aside", title, excluded::set_aside, undo);
+        let tee = restore_common::remote::Command::write("tee").arg(what.kind.config_path(what.target));
+        steps.push(step.commands([tee]));
+    }
+    steps.push(over_step(what, guest));
+    if !what.excluded.is_empty() {
+        let undo = Undo::NotNeeded("the restore before it is taken back as a whole");
+        let title = format!("Attach {} again", keys(&what.excluded));
+        steps.push(Step::write("attach", title, excluded::attach, undo));
+    }
+}
+
+fn keys(disks: &[Disk]) -> String {
+    disks.iter().map(|d| d.key.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn restore_title(what: &Assignment) -> String {
+    format!("Restore {} from {}", what.target_name(), what.archive.volid.file_name())
+}
+
+fn over_step<'a>(what: &Assignment, guest: &Guest) -> Step<Restore<'a>> {
+    let target = what.target_name();
+    let undo = if what.safety.is_some() {
+        Undo::By { says: format!("put {target} back as it was"), run: replace::put_back }
+    } else if guest.config.is_left_by_a_failed_restore() {
+        Undo::NotNeeded("there was nothing of the guest before")
+    } else {
+        Undo::Impossible("no safety backup was wanted".to_owned())
+    };
+    let size = what.data_size().map(|bytes| format!("{} of disks", ui::format::bytes(bytes)));
+    let step = Step::destroy("restore", restore_title(what), replace::restore, undo);
+    step.commands([what.restore_command()]).expected(size)
+}
+
+fn new_guest_step<'a>(what: &Assignment) -> Step<Restore<'a>> {
+    let undo = Undo::By {
+        says: format!("remove what was made of {}", what.target_name()),
+        run: replace::remove_new,
+    };
+    let size = what.data_size().map(|bytes| format!("{} of disks", ui::format::bytes(bytes)));
+    let step = Step::write("restore", restore_title(what), replace::restore, undo);
+    step.commands([what.restore_command()]).expected(size)
+}
+
+fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
+    let target = what.target_name();
+    let mut checks = vec![Check {
+        id: "configuration",
+        title: format!("{target} has the configuration and the disks of the backup"),
+        run: prove::configuration,
+    }];
+    if what.start != Start::Yes {
+        return checks;
+    }
+    checks.push(Check { id: "running", title: format!("{target} runs"), run: prove::running });
+    if what.kind == GuestKind::Qemu && what.inside.config.flag("agent") {
+        checks.push(Check { id: "agent", title: "the guest agent answers".to_owned(), run: prove::agent });
+    }
+    if what.ports.is_empty() {
+        return checks;
+    }
+    let address = what.address.as_deref().unwrap_or("the guest");
+    let ports: Vec<_> = what.ports.iter().map(ToString::to_string).collect();
+    let title = format!("{address} answers on TCP {}", ports.join(", "));
+    checks.push(Check { id: "ports", title, run: prove::ports });
+    checks
+}
+
+fn question(what: &Assignment) -> Question {
+    match &what.present {
+        Some(_) => Question::Type {
+            says: format!("{} will be overwritten. Type its number to go ahead", what.target_name()),
+            word: what.target.to_string(),
+        },
+        None => Question::YesNo(format!("Restore {}?", what.target_name())),
+    }
+}
+
+fn subject(what: &Assignment, fates: &[DiskFate]) -> serde_json::Value {
+    serde_json::json!({
+        "environment": what.environment,
+        "node": what.node,
+        "kind": what.kind,
+        "vmid": what.source,
+        "target_id": what.target,
+        "name": what.inside.config.name(),
+        "archive": what.archive.volid,
+        "archive_time": what.archive.name.time.to_string(),
+        "archive_size": what.archive.size,
+        "overwrites": what.present.is_some(),
+        "disks": fates,
+    })
+}
+
+fn next(what: &Assignment) -> Vec<String> {
+    match &what.start {
+        Start::Yes => Vec::new(),
+        Start::No(_) => vec![format!(
+            "start it when you are ready: `{}` on {}",
+            power::start_command(what.kind, what.target),
+            what.node
+        )],
+    }
+}

@@ -1,0 +1,8 @@
+//! The steps of a restore and their ways back.
+
+pub mod archive;
+pub mod excluded;
+pub mod power;
+pub mod prove;
+pub mod replace;
+pub mod safety;

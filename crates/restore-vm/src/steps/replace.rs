@@ -1,0 +1,215 @@
+//! The restore itself, and the way back from one that failed.
+
+use restore_common::{
+    procedure::{Failure, Run},
+    pve::{GuestConfig, GuestKind, PveError},
+    remote::{Command, Host, Output},
+};
+
+use super::excluded;
+use crate::{
+    assignment::{Assignment, Restore, Restored, restore_command},
+    look::{Guest, firewall_path},
+};
+
+/// Step: the guest's disks and configuration come from the backup.
+pub fn restore(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let command = restore.what.restore_command();
+    let label = format!("restore-{}", restore.what.target);
+    let total = restore.what.data_size();
+    let replaced = &mut restore.replaced;
+    run.job(restore.host, &label, &command, total, &mut |line| *replaced |= is_past_return(line))?;
+    restore.replaced = true;
+    Ok(None)
+}
+
+/// Lines that the node prints only after the old guest is gone: the first new volume of a VM, the unpacking of a
+/// container.
+fn is_past_return(line: &str) -> bool {
+    line.starts_with("new volume ID is ") || line.starts_with("restoring '")
+}
+
+/// The way back of a restore to a new number: what it made is removed.
+///
+/// A failed `qmrestore` leaves a configuration that makes the number look used; `pct restore` leaves nothing.
+pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let what = &restore.what;
+    let Some(_) = present_config(restore)? else { return Ok(Some("nothing was left".to_owned())) };
+    if what.kind == GuestKind::Qemu {
+        run.command(restore.host, &unlock_command(what))?;
+    }
+    run.command(restore.host, &destroy_command(what))?;
+    Ok(Some(format!("removed {}", what.target_name())))
+}
+
+fn unlock_command(what: &Assignment) -> Command {
+    Command::write(what.kind.tool()).args(["unlock", &what.target.to_string()])
+}
+
+fn destroy_command(what: &Assignment) -> Command {
+    let words = ["destroy", &what.target.to_string(), "--destroy-unreferenced-disks", "1"];
+    Command::destroy(what.kind.tool()).args(words)
+}
+
+/// The way back of a restore over a guest. What is left decides what has to be done.
+pub fn put_back(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let Some(before) = restore.what.present.clone() else { return Ok(None) };
+    let now = present_config(restore)?;
+    let unchanged = now.as_ref().is_some_and(|config| is_untouched(config, &before.config));
+    let note = if unchanged && !restore.replaced {
+        remove_create_lock(restore, run, now.as_ref())?;
+        "it was not touched"
+    } else if now.is_none() && !restore.replaced && every_volume_is_there(restore, &before)? {
+        write_config(restore, run, before.config.text())?;
+        "its disks were not touched, its configuration is back"
+    } else {
+        restore_safety_copy(restore, run, &before, now.as_ref())?;
+        "the safety backup is back"
+    };
+    put_back_firewall(restore, run, &before)?;
+    Ok(Some(note.to_owned()))
+}
+
+/// Same settings and snapshots. The lock that a restore sets while it works does not count, and neither does what was
+/// set aside before it.
+fn is_untouched(now: &GuestConfig, before: &GuestConfig) -> bool {
+    let settings = |config: &GuestConfig| {
+        let owned = |(k, v): (&str, &str)| (k.to_owned(), v.to_owned());
+        config
+            .settings()
+            .filter(|(key, _)| *key != "lock" && !key.starts_with("mp") && !key.starts_with("unused"))
+            .map(owned)
+            .collect::<Vec<_>>()
+    };
+    settings(now) == settings(before) && now.snapshots() == before.snapshots()
+}
+
+fn remove_create_lock(restore: &Restore<'_>, run: &Run<'_>, now: Option<&GuestConfig>) -> anyhow::Result<()> {
+    if now.is_some_and(|config| config.lock() == Some("create")) {
+        run.command(restore.host, &unlock_command(&restore.what))?;
+    }
+    Ok(())
+}
+
+/// The configuration as it is now; `None` when there is none.
+pub fn present_config(restore: &Restore<'_>) -> anyhow::Result<Option<GuestConfig>> {
+    let path = restore.what.kind.config_path(restore.what.target);
+    let folder = restore.what.kind.config_dir();
+    let name = format!("{}.conf", restore.what.target);
+    // The folder may be a link, which `find` only follows with a trailing slash.
+    let commands = [
+        Command::read("find").args([&format!("{folder}/"), "-maxdepth", "1", "-name", &name]),
+        Command::read("cat").arg(path),
+    ];
+    let outputs = restore.host.run_all(&commands)?;
+    if outputs[0].stdout_of(restore.host, &commands[0])?.trim().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(GuestConfig::parse(outputs[1].stdout_of(restore.host, &commands[1])?)))
+}
+
+/// Writes a configuration file as a whole. For a container whose configuration is gone while its volumes are there.
+pub fn write_config(restore: &Restore<'_>, run: &Run<'_>, text: &str) -> anyhow::Result<()> {
+    let path = restore.what.kind.config_path(restore.what.target);
+    run.command(restore.host, &Command::write("tee").arg(path).stdin(text))?;
+    Ok(())
+}
+
+/// Lists the volumes with the target's number, on each storage that the present guest uses.
+pub fn list_volumes(what: &Assignment) -> Vec<Command> {
+    let Some(guest) = &what.present else { return Vec::new() };
+    let mut storages: Vec<_> =
+        guest.config.disks(guest.kind).iter().filter_map(restore_common::pve::Disk::storage).collect();
+    storages.extend(what.storage.clone());
+    storages.sort();
+    storages.dedup();
+    let list = |storage: restore_common::pve::StorageId| {
+        Command::read("pvesm").args(["list", storage.as_str(), "--vmid", &what.target.to_string()])
+    };
+    storages.into_iter().map(list).collect()
+}
+
+/// The volume ids in the answers to [`list_volumes`]: the first column below the headline.
+pub fn volumes_in(
+    host: &dyn Host,
+    commands: &[Command],
+    outputs: &[Output],
+) -> Result<Vec<String>, PveError> {
+    let mut volumes = Vec::new();
+    for (command, output) in commands.iter().zip(outputs) {
+        let lines = output.stdout_of(host, command)?.lines().skip(1);
+        volumes.extend(lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
+    }
+    Ok(volumes)
+}
+
+fn volumes_now(restore: &Restore<'_>) -> anyhow::Result<Vec<String>> {
+    let commands = list_volumes(&restore.what);
+    let outputs = restore.host.run_all(&commands)?;
+    Ok(volumes_in(restore.host, &commands, &outputs)?)
+}
+
+/// A container restore that failed while it made the new volumes took the configuration away and left the old volumes.
+fn every_volume_is_there(restore: &Restore<'_>, before: &Guest) -> anyhow::Result<bool> {
+    let volumes = volumes_now(restore)?;
+    let disks = before.config.disks(before.kind);
+    Ok(disks.iter().filter_map(|d| d.volume()).all(|v| volumes.iter().any(|there| there == v.as_str())))
+}
+
+fn restore_safety_copy(
+    restore: &mut Restore<'_>,
+    run: &Run<'_>,
+    before: &Guest,
+    now: Option<&GuestConfig>,
+) -> anyhow::Result<()> {
+    let what = &restore.what;
+    let copy = restore.safety.as_ref().ok_or_else(|| {
+        Failure::new(format!("{} was overwritten and there is no safety backup of it", what.target_name()))
+            .hint(format!("`restore-vm {} --list` shows the backups there are", what.target))
+    })?;
+    remove_create_lock(restore, run, now)?;
+    let volid = copy.volid.clone();
+    // Containers need a storage to be named; a VM's disks go back to where the backup says.
+    let storage = match before.kind {
+        GuestKind::Qemu => None,
+        GuestKind::Lxc => {
+            before.config.disks(before.kind).iter().find(|d| d.key == "rootfs").and_then(|d| d.storage())
+        }
+    };
+    let command = restore_command(&Restored {
+        kind: before.kind,
+        target: what.target,
+        volid: &volid,
+        storage: storage.as_ref(),
+        unique: false,
+        over: true,
+    });
+    let advice = format!("put it back by hand on {}: {command}", restore.host.name());
+    run.job(restore.host, &format!("put-back-{}", what.target), &command, None, &mut |_| ()).map_err(
+        |error| Failure::new("the safety backup could not be put back").hint(advice).because(error),
+    )?;
+    excluded::attach(restore, run)?;
+    remove_left_volumes(restore, run)
+}
+
+/// Volumes that the failed restore left, and that the rescan after the way back attached as `unusedN`.
+fn remove_left_volumes(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
+    let Some(config) = present_config(restore)? else { return Ok(()) };
+    let unused = config.disks(restore.what.kind).into_iter().filter(restore_common::pve::Disk::is_unused);
+    for disk in unused.filter(|d| !restore.volumes_before.contains(&d.source)) {
+        let words = ["set", &restore.what.target.to_string(), "--delete", &disk.key];
+        run.command(restore.host, &Command::destroy(restore.what.kind.tool()).args(words))?;
+    }
+    Ok(())
+}
+
+/// The firewall file as it was: the archive may have brought another one, a failed container restore removes it.
+fn put_back_firewall(restore: &Restore<'_>, run: &Run<'_>, before: &Guest) -> anyhow::Result<()> {
+    let path = firewall_path(restore.what.target);
+    let command = match &before.firewall {
+        Some(text) => Command::write("tee").arg(path).stdin(text.clone()),
+        None => Command::destroy("rm").args(["-f", &path]),
+    };
+    run.command(restore.host, &command)?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! What is kept of the guest before it is overwritten.
+
+use restore_common::{
+    procedure::{Failure, Run},
+    pve::{ArchiveName, StorageId, Vmid, VolumeId, archive_written},
+    remote::Command,
+};
+
+use super::archive::{Readable, read_to_end};
+use crate::{
+    assignment::{Restore, SafetyCopy},
+    look::firewall_path,
+};
+
+/// The safety backup.
+///
+/// `--remove 0` alone is refused once the storage's limit is reached, and the default prunes and could delete the very
+/// archive that is to be restored; with `--protected 1` neither happens. Options without values would take the next
+/// word, so all have one. Source: vzdump of pve-manager.
+pub fn backup_command(vmid: Vmid, storage: &StorageId) -> Command {
+    let options = ["--mode", "snapshot", "--compress", "zstd", "--remove", "0", "--protected", "1"];
+    let note = ["--notes-template", "safety backup of {{guestname}} before a restore"];
+    Command::write("vzdump")
+        .arg(vmid.to_string())
+        .args(["--storage", storage.as_str()])
+        .args(options)
+        .args(note)
+}
+
+/// Step: a protected backup of the guest as it is.
+pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let what = &restore.what;
+    let Some(storage) = &what.safety else { return Ok(None) };
+    let command = backup_command(what.target, storage);
+    let mut said = String::new();
+    run.job(restore.host, &format!("safety-{}", what.target), &command, what.data_size(), &mut |line| {
+        // Nothing but these two lines tells which file was written and that it was finished.
+        if line.contains("creating vzdump archive") || line.contains("Finished Backup") {
+            said.push_str(line);
+            said.push('\n');
+        }
+    })?;
+    // A guest of another node is skipped without a word, so success alone means nothing.
+    let path = archive_written(&said, what.target).ok_or_else(|| {
+        Failure::new(format!("`vzdump` ended well but wrote no backup of guest {}", what.target))
+            .hint("look at its task log on the node; `--safety none` does without a safety backup")
+    })?;
+    let file = path.rsplit('/').next().unwrap_or(&path);
+    let volid: VolumeId = format!("{storage}:backup/{file}").parse()?;
+    restore.safety = Some(SafetyCopy { volid: volid.clone(), path });
+    Ok(Some(volid.to_string()))
+}
+
+/// Step: the safety backup is readable to its end.
+pub fn check(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let copy = restore.safety.as_ref().ok_or_else(|| Failure::new("there is no safety backup to check"))?;
+    let file = copy.volid.file_name();
+    let name = ArchiveName::parse(file)
+        .ok_or_else(|| Failure::new(format!("the safety backup has an unknown name: `{file}`")))?;
+    let readable = Readable { name: &name, path: &copy.path, size: None };
+    read_to_end(run, restore.host, &format!("check-safety-{}", restore.what.target), &readable).map_err(
+        |error| Failure::new(format!("the safety backup `{}` is not readable", copy.volid)).because(error),
+    )?;
+    Ok(Some("readable to its end".to_owned()))
+}
+
+/// Folder on the node for the copies of this guest's files.
+fn copies_dir(restore: &Restore<'_>) -> String {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    format!("/var/tmp/pve-restore/guest-{}-{stamp}", restore.what.target)
+}
+
+/// The commands that copy the configuration (and the firewall file) to `dir`. Readable by root only.
+pub fn copy_commands(restore: &crate::assignment::Assignment, dir: &str) -> Vec<Command> {
+    let Some(guest) = &restore.present else { return Vec::new() };
+    let copy = |from: String| {
+        let name = from.rsplit('/').next().unwrap_or_default().to_owned();
+        Command::write("install").args(["-D", "-m", "600", &from, &format!("{dir}/{name}")])
+    };
+    let mut commands = vec![copy(guest.kind.config_path(restore.target))];
+    if guest.firewall.is_some() {
+        commands.push(copy(firewall_path(restore.target)));
+    }
+    commands
+}
+
+/// Step: copies of the guest's files on the node, and a list of its volumes.
+pub fn copy_files(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    run.safe_point()?;
+    let dir = copies_dir(restore);
+    let copies = copy_commands(&restore.what, &dir);
+    let lists = super::replace::list_volumes(&restore.what);
+    let commands: Vec<_> = copies.iter().chain(&lists).cloned().collect();
+    let outputs = restore.host.run_all(&commands)?;
+    for (command, output) in copies.iter().zip(&outputs) {
+        output.stdout_of(restore.host, command)?;
+    }
+    restore.volumes_before = super::replace::volumes_in(restore.host, &lists, &outputs[copies.len()..])?;
+    let Some(guest) = &restore.what.present else { return Ok(None) };
+    restore.copies.push(format!("{dir}/{}.conf", restore.what.target));
+    if guest.firewall.is_some() {
+        restore.copies.push(format!("{dir}/{}.fw", restore.what.target));
+    }
+    Ok(Some(dir))
+}
