@@ -108,6 +108,11 @@ impl Sshd {
         fs::write(self.path("home/.ssh/config"), text).unwrap();
     }
 
+    /// Shell text that waits for a file, and for no longer than the test lasts.
+    fn wait_for(&self, file: &str) -> String {
+        format!("while [ -e '{}' ] && [ ! -e '{file}' ]; do sleep 0.1; done;", self.folder.path().display())
+    }
+
     fn logins(&self) -> usize {
         self.log.lock().unwrap().iter().filter(|line| line.contains("Accepted publickey")).count()
     }
@@ -132,7 +137,7 @@ fn run_sshd(folder: &Path, port: u16) -> (Child, Arc<Mutex<Vec<String>>>) {
     // The folder that Debian's sshd insists on when root runs it; its service makes it.
     let _ = fs::create_dir("/run/sshd");
     let options = format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
+        "Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
          StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
         folder.display()
     );
@@ -145,13 +150,18 @@ fn run_sshd(folder: &Path, port: u16) -> (Child, Arc<Mutex<Vec<String>>>) {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut said = Vec::new();
-    while !said.iter().any(|line: &String| line.contains("Server listening")) {
+    let addresses = 1 + usize::from(has_ipv6());
+    while said.iter().filter(|line: &&String| line.contains("Server listening")).count() < addresses {
         said.push(lines.next().unwrap_or_else(|| panic!("sshd did not start: {said:?}")));
     }
     let log = Arc::new(Mutex::new(said));
     let shared = Arc::clone(&log);
     thread::spawn(move || lines.for_each(|line| shared.lock().unwrap().push(line)));
     (child, log)
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
 }
 
 fn make_key(file: &Path, kind: &str, passphrase: &str) {
@@ -288,13 +298,33 @@ fn a_key_of_the_agent_is_used() {
 #[test]
 fn an_alias_of_the_configuration_is_enough() {
     let Some(sshd) = Sshd::start() else { return };
-    let status = Program::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(sshd.path("known_hosts")).status();
+    let status = Program::new("ssh-keygen")
+        .args(["-q", "-H", "-f"])
+        .arg(sshd.path("known_hosts"))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
     assert!(status.unwrap().success());
     sshd.config(
         "Host pve-lab\n  HostName 127.0.0.1\n  Port PORT\n  User USER\n  IdentityFile DIR/mine\n  UserKnownHostsFile DIR/known_hosts\n",
     );
     let target = SshTarget { label: "lab1".into(), address: "pve-lab".into(), ..SshTarget::default() };
     ends_well(&SshHost::connect(&target, &sshd.env()).unwrap());
+}
+
+#[test]
+fn an_ipv6_address_is_an_address() {
+    let Some(sshd) = Sshd::start() else { return };
+    if !has_ipv6() {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    }
+    let key = fs::read_to_string(sshd.path("host.pub")).unwrap();
+    fs::write(sshd.path("known_hosts"), format!("[::1]:{} {key}", sshd.port)).unwrap();
+    for address in ["::1", "[::1]"] {
+        let target = SshTarget { address: address.to_owned(), ..sshd.target() };
+        ends_well(&SshHost::connect(&target, &sshd.env()).unwrap());
+    }
 }
 
 #[test]
@@ -362,9 +392,7 @@ fn a_job_survives_its_connection_and_no_line_is_lost() {
     let host = sshd.connect();
     // Prints in three parts, each of which waits for its file.
     let go = |part: usize| sshd.path("go").display().to_string() + &part.to_string();
-    let part = |n: usize| {
-        format!("seq {} {}; while [ ! -e '{}' ]; do sleep 0.1; done;", n * 5000 + 1, (n + 1) * 5000, go(n))
-    };
+    let part = |n: usize| format!("seq {} {}; {}", n * 5000 + 1, (n + 1) * 5000, sshd.wait_for(&go(n)));
     let script = format!("{} {} {} exit 9", part(0), part(1), part(2));
     let job = host.start_job("restore 101", &sh(&script)).unwrap();
     let mut lines = Vec::new();
@@ -390,8 +418,8 @@ fn a_job_survives_its_connection_and_no_line_is_lost() {
 fn a_job_is_cancelled_and_cleared_away() {
     let Some(sshd) = Sshd::start() else { return };
     let host = sshd.connect();
-    let script = "trap 'echo cleaned; exit 5' TERM; echo begun; while :; do sleep 0.1; done";
-    let job = host.start_job("backup", &sh(script)).unwrap();
+    let script = format!("trap 'echo cleaned; exit 5' TERM; echo begun; {}", sshd.wait_for("never"));
+    let job = host.start_job("backup", &sh(&script)).unwrap();
     let stop_at_first = &mut |line: &str| {
         if line == "begun" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::net::sockopt;
-use ssh2::{MethodType, Session};
+use ssh2::{ErrorCode, MethodType, Session};
 
 use super::{
     HostError,
@@ -25,6 +25,9 @@ const ASK_AFTER: Duration = Duration::from_secs(15);
 
 /// How long a node may leave what was sent unanswered before the connection counts as lost.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(45);
+
+/// libssh2's number for a time-out.
+const TIMED_OUT: ErrorCode = ErrorCode::Session(-9);
 
 /// Everything that is needed to reach a node, after options and configuration were put together.
 pub(super) struct Route {
@@ -169,9 +172,11 @@ impl Route {
 
     fn handshake_failed(&self, error: &ssh2::Error, wire: &Arc<Wire>) -> HostError {
         let jump_words = last_words_of_jump(wire);
+        let silent = format!("no answer within {} s", CONNECT_WITHIN.as_secs());
+        let words = if error.code() == TIMED_OUT { &silent } else { error.message() };
         let why = match &self.jump {
-            Some(jump) => format!("over `{jump}`: {}{jump_words}", error.message()),
-            None => format!("no SSH handshake: {}", error.message()),
+            Some(jump) => format!("over `{jump}`: {words}{jump_words}"),
+            None => format!("no SSH handshake: {words}"),
         };
         self.unreachable(&why)
     }
@@ -209,6 +214,7 @@ fn notice_silence(stream: TcpStream) -> io::Result<TcpStream> {
     sockopt::set_tcp_keepidle(&stream, ASK_AFTER)?;
     sockopt::set_tcp_keepintvl(&stream, ASK_AFTER)?;
     sockopt::set_tcp_keepcnt(&stream, 3)?;
+    #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(&stream, u32::try_from(GIVE_UP_AFTER.as_millis()).unwrap_or(u32::MAX))?;
     Ok(stream)
 }

@@ -336,6 +336,7 @@ mod tests {
 
     impl Drop for Running {
         fn drop(&mut self) {
+            let _ = cancel(&self.shell, &self.job);
             let removed = remove(&self.shell, std::slice::from_ref(&self.job));
             assert!(std::thread::panicking() || removed.is_ok(), "{removed:?}");
         }

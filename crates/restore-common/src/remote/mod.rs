@@ -4,6 +4,9 @@
 //! [`Host`]. A [`ReadOnly`] host refuses everything that is not declared [`Effect::Read`], which is what makes a
 //! dry run harmless by construction. Long work runs as a [`Job`]: detached on the node, its output and exit status
 //! in files, followed by offset.
+//!
+//! [`SshHost`] is the host that programs use. It trusts only host keys that are known, and puts several commands
+//! into one remote execution (`batch`), because each execution costs a round trip and each `pvesh` a second.
 
 mod auth;
 mod batch;
