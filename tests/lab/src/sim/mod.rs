@@ -2,5 +2,19 @@
 
 pub mod clock;
 pub mod compress;
+pub mod journal;
+pub mod node;
+pub mod scenario;
 pub mod tool;
 pub mod vma;
+
+mod args;
+mod dispatch;
+mod fault;
+mod qm;
+mod qmrestore;
+
+pub use args::Parsed;
+pub use dispatch::run;
+pub use node::{Failure, GuestKind, Node, Outcome, Settings};
+pub use tool::Io;

@@ -51,3 +51,25 @@ pub fn strerror(error: &io::Error) -> String {
         None => text,
     }
 }
+
+/// The streams of one command.
+pub struct Io<'a> {
+    /// Standard input.
+    pub stdin: &'a mut dyn Read,
+    /// Standard output.
+    pub stdout: &'a mut dyn Write,
+    /// Standard error.
+    pub stderr: &'a mut dyn Write,
+}
+
+impl Io<'_> {
+    /// Prints one line on standard output. A reader that has gone away changes nothing.
+    pub fn line(&mut self, line: &str) {
+        drop(writeln!(self.stdout, "{line}"));
+    }
+
+    /// Prints one line on standard error. A reader that has gone away changes nothing.
+    pub fn complain(&mut self, line: &str) {
+        drop(writeln!(self.stderr, "{line}"));
+    }
+}

@@ -1,0 +1,51 @@
+//! From a command line to the program that it names.
+
+use super::args::{self, Parsed};
+use super::tool::Tool;
+use super::{Io, Node, compress, fault, qm, qmrestore, vma};
+
+/// Runs a command on a node; gives its exit status.
+pub fn run(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
+    let exit = fault::strike(node, argv, io).unwrap_or_else(|| program(node, argv, io));
+    if let Err(error) = node.record(argv, exit) {
+        io.complain(&format!("pve-sim: cannot write the journal: {error}"));
+    }
+    exit
+}
+
+fn program(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
+    let Some(name) = argv.first() else { return 255 };
+    match name.as_str() {
+        "vma" => tool(node, &argv[1..], io, vma::command::main),
+        "zstd" => tool(node, &argv[1..], io, compress::zstd_main),
+        "lzop" => tool(node, &argv[1..], io, compress::lzop_main),
+        "qm" => parsed(node, argv, io, qm::main),
+        "qmrestore" => parsed(node, argv, io, qmrestore::main),
+        other => {
+            io.complain(&format!("bash: line 1: {other}: command not found"));
+            127
+        }
+    }
+}
+
+/// Runs a program whose command line follows the rules of PVE's own programs.
+fn parsed(
+    node: &Node,
+    argv: &[String],
+    io: &mut Io<'_>,
+    main: fn(&Node, &Parsed, &mut Io<'_>) -> i32,
+) -> i32 {
+    match args::parse(argv) {
+        Ok(parsed) => main(node, &parsed, io),
+        Err(text) => {
+            io.complain(&text);
+            255
+        }
+    }
+}
+
+/// Runs one of the node's own tools.
+fn tool(node: &Node, args: &[String], io: &mut Io<'_>, main: fn(&[String], &mut Tool<'_>) -> i32) -> i32 {
+    let map = |path: &str| node.path(path);
+    main(args, &mut Tool { stdin: io.stdin, stdout: io.stdout, stderr: io.stderr, map: &map })
+}

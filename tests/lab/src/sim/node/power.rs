@@ -1,0 +1,99 @@
+//! Which guests run: a guest is running while its pid file is there.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::property::Properties;
+use super::{GuestKind, Node, Outcome};
+
+/// What the boot disk of a guest that can boot begins with.
+pub const BOOT_SIGNATURE: &[u8] = b"LABBOOT1";
+
+/// The content of a pid file. A file with just a number will do, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The process.
+    pub pid: u32,
+    /// When it was started, in milliseconds since 1970.
+    #[serde(default)]
+    pub since_ms: u64,
+}
+
+impl Node {
+    /// The pid file of a guest.
+    pub fn pid_path(kind: GuestKind, vmid: u32) -> String {
+        format!("/run/{}/{vmid}.pid", kind.folder())
+    }
+
+    /// The guest's process, if it runs.
+    pub fn running(&self, kind: GuestKind, vmid: u32) -> Option<Running> {
+        let text = self.read(&Self::pid_path(kind, vmid))?;
+        let number = text.trim().parse().map(|pid| Running { pid, since_ms: 0 });
+        Some(number.ok().or_else(|| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
+    /// Starts a guest.
+    pub fn power_on(&self, kind: GuestKind, vmid: u32) -> Outcome {
+        let running = Running { pid: 10_000 + vmid, since_ms: now_ms() };
+        Ok(self.write(&Self::pid_path(kind, vmid), &serde_json::to_string(&running).unwrap_or_default())?)
+    }
+
+    /// Stops a guest.
+    pub fn power_off(&self, kind: GuestKind, vmid: u32) -> Outcome {
+        Ok(self.remove(&Self::pid_path(kind, vmid))?)
+    }
+
+    /// Whether a running guest has got as far as its agent and its services.
+    pub fn has_booted(&self, kind: GuestKind, vmid: u32) -> bool {
+        let Some(running) = self.running(kind, vmid) else { return false };
+        let behaviour = self.settings().guests.get(&vmid).copied().unwrap_or_default();
+        let up = now_ms().saturating_sub(running.since_ms);
+        !behaviour.never_boots && up >= behaviour.boot_ms && self.can_boot(kind, vmid)
+    }
+
+    /// Whether the guest's disk holds a system: a boot signature, or a container's `/etc`.
+    fn can_boot(&self, kind: GuestKind, vmid: u32) -> bool {
+        let Ok(config) = self.config(kind, vmid) else { return false };
+        let disk = match kind {
+            GuestKind::Vm => boot_disk(&config.main),
+            GuestKind::Ct => config.main.get("rootfs").map(Properties::parse),
+        };
+        let volume = disk.as_ref().and_then(Properties::volume).and_then(|volid| self.place(volid).ok());
+        let Some(place) = volume else { return false };
+        match kind {
+            GuestKind::Vm => self
+                .read_volume_start(&place.path, BOOT_SIGNATURE.len())
+                .is_ok_and(|start| start == BOOT_SIGNATURE),
+            GuestKind::Ct => self.path(&format!("{}/etc", place.path)).is_dir(),
+        }
+    }
+}
+
+/// The disk a VM boots from: the first of `boot: order=`, else `bootdisk`, else the first disk.
+pub fn boot_disk(config: &super::config::Section) -> Option<Properties> {
+    let order = config.get("boot").map(Properties::parse).unwrap_or_default();
+    let keys: Vec<String> = order.get("order").unwrap_or_default().split(';').map(str::to_owned).collect();
+    let named = config.get("bootdisk").map(str::to_owned);
+    keys.into_iter()
+        .chain(named)
+        .chain(super::property::disk_keys())
+        .filter_map(|key| {
+            Some(Properties::parse(config.get(&key).filter(|_| super::property::is_disk_key(&key))?))
+        })
+        .find(|disk| !disk.is_cdrom())
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Node {
+    /// Makes a guest's boot disk bootable; for those who lay out a lab.
+    pub fn sign_boot_disk(&self, path: &str) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        fs::File::options().write(true).open(self.path(path))?.write_all_at(BOOT_SIGNATURE, 0)
+    }
+}

@@ -1,0 +1,29 @@
+//! The simulator against what was seen on real programs.
+
+use std::path::Path;
+
+use restore_lab::sim::scenario::{Scenario, load};
+
+/// Which scenarios must agree: the group, and the start of the command's name.
+const DONE: &[(u32, &str)] = &[];
+
+fn scenarios() -> Vec<Scenario> {
+    load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/scenarios.json.zst"))).unwrap()
+}
+
+#[test]
+fn the_simulator_does_what_the_real_programs_did() {
+    let mut disagreements = Vec::new();
+    for scenario in scenarios() {
+        if DONE
+            .iter()
+            .any(|(group, program)| scenario.group == *group && scenario.program().starts_with(program))
+        {
+            let problems = scenario.check().unwrap();
+            if !problems.is_empty() {
+                disagreements.push(format!("{}\n{}", scenario.name, problems.join("\n")));
+            }
+        }
+    }
+    assert!(disagreements.is_empty(), "{} disagree\n{}", disagreements.len(), disagreements.join("\n\n"));
+}
