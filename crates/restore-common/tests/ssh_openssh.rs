@@ -141,7 +141,9 @@ fn run_sshd(folder: &Path, port: u16) -> (Child, Arc<Mutex<Vec<String>>>) {
          StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
         folder.display()
     );
-    fs::write(folder.join("sshd_config"), options).unwrap();
+    let second = folder.join("host2");
+    let second = if second.exists() { format!("HostKey {}\n", second.display()) } else { String::new() };
+    fs::write(folder.join("sshd_config"), options + &second).unwrap();
     let mut child = Program::new(SSHD)
         .args(["-D", "-e", "-f"])
         .arg(folder.join("sshd_config"))
@@ -276,6 +278,46 @@ fn refused_keys_are_all_named() {
     }
     let missing = SshTarget { identity: Some(sshd.path("nowhere")), ..sshd.target() };
     assert!(sshd.refusal(&missing).to_string().contains("nowhere` (No such file"));
+}
+
+#[test]
+fn keys_of_every_usual_type_are_accepted() {
+    let Some(sshd) = Sshd::start() else { return };
+    for kind in ["rsa", "ecdsa", "ed25519"] {
+        let file = sshd.path(kind);
+        make_key(&file, kind, "");
+        fs::copy(sshd.path(&format!("{kind}.pub")), sshd.path("authorized_keys")).unwrap();
+        let target = SshTarget { identity: Some(file), ..sshd.target() };
+        ends_well(&SshHost::connect(&target, &sshd.env()).unwrap_or_else(|error| panic!("{kind}: {error}")));
+    }
+}
+
+#[test]
+fn a_host_known_by_one_of_its_keys_is_asked_for_that_one() {
+    let Some(mut sshd) = Sshd::start() else { return };
+    for kind in ["rsa", "ecdsa"] {
+        sshd.stop();
+        let _ = fs::remove_file(sshd.path("host2"));
+        make_key(&sshd.path("host2"), kind, "");
+        (sshd.child, sshd.log) = run_sshd(sshd.folder.path(), sshd.port);
+        let key = fs::read_to_string(sshd.path("host2.pub")).unwrap();
+        fs::write(sshd.path("known_hosts"), format!("[127.0.0.1]:{} {key}", sshd.port)).unwrap();
+        ends_well(&sshd.connect());
+    }
+}
+
+#[test]
+fn a_batch_of_hundreds_of_commands_is_answered() {
+    let Some(sshd) = Sshd::start() else { return };
+    let commands: Vec<Command> =
+        (0..400).map(|n| Command::read("echo").arg(n.to_string()).arg("x".repeat(100))).collect();
+    let outputs = sshd.connect().run_all(&commands).unwrap();
+    for (number, output) in outputs.iter().enumerate() {
+        assert_eq!(output.stdout.split(' ').next(), Some(number.to_string().as_str()));
+    }
+    assert_eq!(outputs.len(), commands.len());
+    let error = sshd.connect().run(&Command::read("echo").arg("x".repeat(40_000))).unwrap_err();
+    assert!(matches!(error, HostError::Unsendable { .. }), "{error}");
 }
 
 #[test]

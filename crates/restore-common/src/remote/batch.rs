@@ -9,14 +9,11 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     Command, Ending, HostError, Output,
-    shell::{Printed, Script, Shell, collect, protocol, text},
+    shell::{LONGEST_SCRIPT, Printed, Script, Shell, collect, protocol, text},
 };
 
 /// How many commands run at the same time: one `pvesh` costs a node about a second of one core and 100 MB.
 const WIDTH: usize = 8;
-
-/// Longest script for one execution: Linux takes no argument above 128 KiB, and a script is one argument of a shell.
-const LONGEST_SCRIPT: usize = 120_000;
 
 /// What the scripts of a batch begin with. `u` runs one command: its standard output goes on as it comes, its
 /// standard error is held back and follows behind the token with the exit status. So nothing is written to the
@@ -228,9 +225,9 @@ mod tests {
     }
 
     #[test]
-    fn a_script_too_long_for_one_argument_is_split() {
+    fn a_script_too_long_for_one_packet_is_split() {
         let shell = LocalShell::default();
-        let word = "x".repeat(50_000);
+        let word = "x".repeat(14_000);
         let commands: Vec<Command> = (0..4).map(|n| sh(&format!("echo {n} # {word}"))).collect();
         let outputs = run_all(&shell, &commands).unwrap();
         assert_eq!(outputs.iter().map(|o| o.stdout.as_str()).collect::<String>(), "0\n1\n2\n3\n");

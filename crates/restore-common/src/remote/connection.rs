@@ -145,18 +145,16 @@ impl Connection {
         while !channel.eof() {
             let mut moved = false;
             if !stdin.is_empty() {
-                let count = pass(channel.write(stdin))?.unwrap_or(0);
+                let count = self.move_some(deadline, || channel.write(stdin))?;
                 stdin = &stdin[count..];
                 moved = count > 0;
             } else if !told_end {
-                told_end = match channel.send_eof() {
-                    Ok(()) => true,
-                    Err(error) if error.code() == EAGAIN => false,
-                    Err(error) => return Err(lost(&error)),
-                };
+                self.retry(deadline, || channel.send_eof())?;
+                told_end = true;
             }
             for is_err in [false, true] {
-                let count = pass(channel.stream(i32::from(is_err)).read(&mut buffer))?.unwrap_or(0);
+                let mut stream = channel.stream(i32::from(is_err));
+                let count = self.move_some(deadline, || stream.read(&mut buffer))?;
                 if count > 0 {
                     moved = true;
                     let bytes = &buffer[..count];
@@ -179,6 +177,27 @@ impl Connection {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Reads or writes, 0 bytes when nothing can be moved now. A packet that went out in part must be finished by the
+    /// same call before anything else may be sent, and reading sends too.
+    fn move_some(
+        &self,
+        deadline: Option<Instant>,
+        mut call: impl FnMut() -> std::io::Result<usize>,
+    ) -> Result<usize, Broken> {
+        loop {
+            match call() {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                    return Err(Broken::Lost(error.to_string()));
+                }
+                Err(_) => match self.session.block_directions() {
+                    BlockDirections::Outbound | BlockDirections::Both => self.wait(deadline)?,
+                    BlockDirections::Inbound | BlockDirections::None => return Ok(0),
+                },
+            }
+        }
     }
 
     /// Calls libssh2 until it does not say "not now".
@@ -218,13 +237,4 @@ impl Connection {
 
 fn lost(error: &ssh2::Error) -> Broken {
     Broken::Lost(error.message().to_owned())
-}
-
-/// The count of a read or write, `None` when it could not be done now.
-fn pass(result: std::io::Result<usize>) -> Result<Option<usize>, Broken> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(Broken::Lost(error.to_string())),
-    }
 }

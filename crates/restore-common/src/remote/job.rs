@@ -47,12 +47,12 @@ echo $? >status.new
 mv status.new status"#;
 
 /// Makes the folder, for nobody else to read: it holds what the command reads and prints. `/var/tmp` belongs to
-/// everybody, so a folder that somebody else made is not taken.
+/// everybody, so a folder that somebody else made is not taken. The umask stays as it is: it is that of the restored
+/// files, too.
 fn start_script(label: &str, command: &Command) -> String {
     let (leader, line) = (quoted(LEADER), quoted(&command.to_string()));
     format!(
-        r#"umask 077
-mkdir -p {ROOT} && [ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
+        r#"mkdir -p -m 700 {ROOT} && [ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
 dir=$(mktemp -d {ROOT}/{label}-XXXXXXXX) && cat >"$dir/in" && printf '%s\n' {line} >"$dir/command" || exit
 pid=$(setsid bash -c {leader} "$dir" 2>"$dir/err" &) && [ "$pid" ] || {{ cat "$dir/err" >&2; exit 1; }}
 echo "$dir" && echo "$pid""#
@@ -249,7 +249,7 @@ fn parse_report(
 pub(super) fn cancel(shell: &dyn Shell, job: &Job) -> Result<Output, HostError> {
     let line = cancel_script(job);
     let script = Script { text: &line, shown: &job.command, stdin: b"", limit: Some(CANCEL_WITHIN * 2) };
-    let Printed { ending, stdout, stderr } = collect(shell, &script)?;
+    let Printed { ending, stdout, stderr } = collect_again(shell, &script)?;
     if ending == Ending::Exit(4) {
         let (host, command) = (shell.name().to_owned(), format!("kill -TERM -{}", job.pid));
         return Err(HostError::TimedOut { host, command, seconds: CANCEL_WITHIN.as_secs() });
@@ -271,11 +271,19 @@ pub(super) fn remove(shell: &dyn Shell, jobs: &[Job]) -> Result<(), HostError> {
     }
     let line = format!("{shown} && rmdir --ignore-fail-on-non-empty {ROOT}");
     let script = Script { text: &line, shown: &shown, stdin: b"", limit: Some(LIMIT) };
-    let Printed { ending, stderr, .. } = collect(shell, &script)?;
+    let Printed { ending, stderr, .. } = collect_again(shell, &script)?;
     if ending == Ending::Exit(0) {
         return Ok(());
     }
     Err(protocol(shell, format!("`{shown}` ended with {ending}: {}", text(stderr).trim())))
+}
+
+/// Runs a script that does no harm when it runs twice: once more when the connection broke.
+fn collect_again(shell: &dyn Shell, script: &Script<'_>) -> Result<Printed, HostError> {
+    match collect(shell, script) {
+        Err(HostError::Lost { .. }) => collect(shell, script),
+        other => other,
+    }
 }
 
 fn is_job_folder(dir: &str) -> bool {
@@ -363,8 +371,14 @@ mod tests {
         assert_eq!(upper.follow().0.stdout.split_whitespace().collect::<Vec<_>>(), ["a", r"\0", "b"]);
         let failing = Running::new(&Command::write("false").pipe(Command::read("cat")));
         assert_eq!(failing.follow().0.ending, Ending::Exit(1));
-        let locale = Running::new(&sh("echo $LC_ALL; umask"));
-        assert_eq!(locale.follow().1, ["C.UTF-8", "0077"]);
+        assert_eq!(Running::new(&sh("echo $LC_ALL")).follow().1, ["C.UTF-8"]);
+    }
+
+    #[test]
+    fn what_a_job_makes_has_the_usual_permissions_and_its_folder_has_none_for_others() {
+        let usual = std::process::Command::new("sh").args(["-c", "umask"]).output().unwrap().stdout;
+        let running = Running::new(&sh("umask; stat -c %a ."));
+        assert_eq!(running.follow().1, [text(usual).trim(), "700"]);
     }
 
     #[test]

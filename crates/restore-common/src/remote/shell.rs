@@ -16,6 +16,9 @@ pub(super) struct Script<'a> {
     pub limit: Option<Duration>,
 }
 
+/// Longest text of a script: libssh2 sends it in one packet, and its packets end at 35,000 bytes.
+pub(super) const LONGEST_SCRIPT: usize = 32_000;
+
 /// What arrives while a script runs.
 pub(super) enum Event<'a> {
     /// Bytes of its standard output, as they come.

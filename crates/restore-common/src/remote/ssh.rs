@@ -15,7 +15,7 @@ use super::{
     connect::Route,
     connection::{Broken, Connection},
     job,
-    shell::{Event, Script, Shell},
+    shell::{Event, LONGEST_SCRIPT, Script, Shell},
 };
 
 /// The node to connect to, as far as options say. What they leave open, `~/.ssh/config` says.
@@ -96,6 +96,10 @@ impl Shell for SshHost {
         script: &Script<'_>,
         sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Ending>, HostError> {
+        if script.text.len() > LONGEST_SCRIPT {
+            let (host, command) = (self.route.name.clone(), script.shown.to_owned());
+            return Err(HostError::Unsendable { host, command, reason: "it is too long".to_owned() });
+        }
         // Connections that were kept may have ended meanwhile; that shows before anything is sent.
         loop {
             let kept = self.take_idle();
