@@ -177,7 +177,7 @@ fn vma_archive(given: &ArchiveGiven) -> io::Result<Vec<u8>> {
         header.devices.push(Device { id, name, size });
         disks.push(Box::new(io::Cursor::new(disk_content(disk, size))));
     }
-    Ok(write_disks(Vec::new(), &header, &mut disks, &mut |_| {})?.0)
+    Ok(write_disks(Vec::new(), &header, &mut disks, &mut |_, _| {})?.0)
 }
 
 fn disk_content(disk: &Value, size: u64) -> Vec<u8> {
