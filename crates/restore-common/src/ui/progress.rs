@@ -84,7 +84,7 @@ impl Progress {
         let title = sanitize(title).into_owned();
         let work = Work { started, position: 0, total, in_percent: false, message: String::new() };
         let display = match mode {
-            ProgressMode::Bar => Display::Bar(bar(&title)),
+            ProgressMode::Bar => Display::Bar(bar(&title, total)),
             ProgressMode::Lines => Display::Lines { next: started + LINE_INTERVAL },
             ProgressMode::Hidden => Display::Hidden,
         };
@@ -127,12 +127,13 @@ impl Progress {
         match &mut self.display {
             Display::Hidden => {}
             Display::Bar(bar) => {
-                let title = [self.title.as_str(), &self.work.message].join(" ");
-                bar.set_message(title.trim_end().to_owned());
-                bar.set_prefix(text);
+                // Each of these may draw: what decides the layout comes first.
                 if let Some(total) = self.work.total {
                     bar.set_length(total);
                 }
+                bar.set_prefix(text);
+                let title = [self.title.as_str(), &self.work.message].join(" ");
+                bar.set_message(title.trim_end().to_owned());
                 bar.set_position(self.work.position);
             }
             Display::Lines { next } => {
@@ -155,16 +156,16 @@ impl Drop for Progress {
     }
 }
 
-fn bar(title: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+fn bar(title: &str, total: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     // Where no time left can be told, the time taken shows that work goes on.
     let clock = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         if state.len().is_none() {
-            let _ = out.write_str(&format::duration(state.elapsed()));
+            let _ = write!(out, " {}", format::duration(state.elapsed()));
         }
     };
     // The message takes what the figures leave and is cut there, so the line never wraps.
-    let style = ProgressStyle::with_template("{spinner} {wide_msg} {prefix} {clock}");
+    let style = ProgressStyle::with_template("{spinner} {wide_msg} {prefix}{clock}");
     if let Ok(style) = style {
         bar.set_style(style.with_key("clock", clock));
     }

@@ -75,29 +75,28 @@ impl Prompt {
         if write!(self.output, "{question}").and_then(|()| self.output.flush()).is_err() {
             return Answer::Refused;
         }
-        let answer = self.answer(is_yes);
-        if answer == Answer::Interrupted {
-            // Where this fails the terminal is gone.
-            let _ = writeln!(self.output);
+        if let Some(line) = self.line() {
+            return if is_yes(line.trim()) { Answer::Yes } else { Answer::No };
         }
-        answer
+        // Nobody ended the line of the question. Where this fails the terminal is gone.
+        let _ = writeln!(self.output);
+        if self.interrupt.requested() { Answer::Interrupted } else { Answer::No }
     }
 
-    fn answer(&mut self, is_yes: impl Fn(&str) -> bool) -> Answer {
+    /// The next line; `None` at the end of input and when interrupted.
+    fn line(&mut self) -> Option<String> {
         if let Some(source) = self.source.take() {
             self.lines = Some(lines_of(source));
         }
-        let Some(lines) = &self.lines else { return Answer::No };
-        loop {
-            if self.interrupt.requested() {
-                return Answer::Interrupted;
-            }
+        let lines = self.lines.as_ref()?;
+        while !self.interrupt.requested() {
             match lines.recv_timeout(POLL) {
-                Ok(Ok(line)) if is_yes(line.trim()) => return Answer::Yes,
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => return Answer::No,
+                Ok(line) => return line.ok(),
+                Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+        None
     }
 }
 
@@ -198,7 +197,7 @@ mod tests {
         prompt.type_word("VM 101 will be overwritten:", "101");
         drop(prompt);
         let shown = String::from_utf8(screen.iter().flatten().collect()).unwrap();
-        assert_eq!(shown, "restore it? [y/N] VM 101 will be overwritten: type `101` to go on: ");
+        assert_eq!(shown, "restore it? [y/N] \nVM 101 will be overwritten: type `101` to go on: \n");
     }
 
     /// Never ends and never says anything: an operator who thinks.
