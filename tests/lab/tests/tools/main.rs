@@ -4,6 +4,7 @@
 
 mod compress;
 mod vma;
+mod vzdump;
 
 use std::fs;
 use std::io::Cursor;

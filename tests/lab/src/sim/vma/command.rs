@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Config, Device, Error, Header, Reader, SECTOR, Target, VMSTATE, write_disks};
+use super::{Config, Device, Error, Header, Reader, SECTOR, Target, VMSTATE, random_uuid, write_disks};
+use crate::sim::clock;
 use crate::sim::tool::{SIGPIPE_STATUS, Tool, open_input, strerror};
 
 const USAGE: &str = "\
@@ -334,7 +334,11 @@ fn open_disk(device: &Device, shown: &str, path: &Path) -> Result<File, Failure>
 }
 
 fn create(file: &str, disks: &[String], options: &Options, tool: &mut Tool<'_>) -> Result<(), Failure> {
-    let mut header = Header { uuid: random_uuid()?, ctime: now(), configs: Vec::new(), devices: Vec::new() };
+    let uuid = match random_uuid() {
+        Ok(uuid) => uuid,
+        Err(error) => return refused(format!("can't make a uuid - {}", strerror(&error))),
+    };
+    let mut header = Header { uuid, ctime: clock::now(), configs: Vec::new(), devices: Vec::new() };
     for path in &options.configs {
         match fs::read((tool.map)(path)) {
             Ok(data) => header.configs.push(Config { name: base_name(path), data }),
@@ -380,17 +384,4 @@ fn open_archive<'t>(file: &str, tool: &'t mut Tool<'_>) -> io::Result<Box<dyn Wr
 
 fn base_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
-}
-
-fn random_uuid() -> Result<[u8; 16], Failure> {
-    let mut uuid = [0; 16];
-    match File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut uuid)) {
-        Ok(()) => Ok(uuid),
-        Err(error) => refused(format!("can't make a uuid - {}", strerror(&error))),
-    }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().cast_signed()
 }

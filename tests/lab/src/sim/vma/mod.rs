@@ -13,7 +13,7 @@ mod writer;
 
 pub use header::{Config, Device, Header, VMSTATE};
 pub use reader::{Disk, Progress, Reader, Target, Totals};
-pub use writer::{Writer, write_disks};
+pub use writer::{Writer, random_uuid, write_disks};
 
 /// The unit of the block masks, in bytes.
 pub const BLOCK: usize = 4096;

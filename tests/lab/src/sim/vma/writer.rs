@@ -1,10 +1,12 @@
 //! Writes archives as the real program does.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 use super::header::Header;
 use super::{BLOCK, CLUSTER, CLUSTER_BYTES, EXTENT_HEADER, md5_without};
 
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 /// The real writer leaves the last slot of an extent empty.
 const SLOTS_USED: usize = 58;
 
@@ -29,7 +31,7 @@ impl<W: Write> Writer<W> {
         let mut mask = 0u16;
         let mut zeros = 0;
         for (i, block) in data.chunks(BLOCK).enumerate() {
-            if block.iter().all(|&byte| byte == 0) {
+            if block == &ZEROS[..block.len()] {
                 zeros += block.len() as u64;
                 continue;
             }
@@ -113,4 +115,11 @@ fn read_padded(disk: &mut impl Read, data: &mut [u8]) -> io::Result<()> {
     }
     data[have..].fill(0);
     Ok(())
+}
+
+/// A fresh identity for an archive.
+pub fn random_uuid() -> io::Result<[u8; 16]> {
+    let mut uuid = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut uuid)?;
+    Ok(uuid)
 }
