@@ -48,6 +48,7 @@ const fn usage(words: &'static str, positional: &'static [&'static str]) -> Usag
 }
 
 const COMMANDS: &[Usage] = &[
+    Usage { words: "vzdump", positional: &[], more: true },
     usage("qmrestore", &["archive", "vmid"]),
     Usage { words: "qm guest exec", positional: &["vmid"], more: true },
     usage("qm guest cmd", &["vmid", "command"]),

@@ -7,6 +7,7 @@ pub mod node;
 pub mod scenario;
 pub mod tool;
 pub mod vma;
+pub mod vzdump;
 
 mod args;
 mod dispatch;

@@ -9,8 +9,8 @@ use restore_lab::sim::compress::Compression;
 use restore_lab::sim::node::settings::Capacity;
 use restore_lab::sim::node::{GuestKind, Settings};
 use restore_lab::sim::vma::Reader;
-use restore_lab::sim::vzdump::Request;
-use restore_lab::sim::{Io, Node};
+use restore_lab::sim::vzdump;
+use restore_lab::sim::{Io, Node, Parsed};
 use rstest::rstest;
 
 use crate::{noise, run, sha256};
@@ -132,12 +132,11 @@ impl Lab {
 }
 
 fn vzdump_on(node: &Node, options: &[(&str, &str)]) -> Said {
-    let given: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let params = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let call = Parsed { params: params.collect(), ..Parsed::default() };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut io = Io { stdin: &mut empty(), stdout: &mut stdout, stderr: &mut stderr };
-    let status = Request::new(node, &given).map_or(0, |request| {
-        node.worker(&mut io, "vzdump", &request.task_id(), |task| request.run(node, task))
-    });
+    let status = vzdump::main(node, &call, &mut io);
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Said { status, stdout: text(stdout), stderr: text(stderr) }
 }

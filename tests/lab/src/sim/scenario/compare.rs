@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::archive::Claims;
-use super::{Ran, Scenario, TaskState, VolumeState, observe};
+use super::{Ran, Scenario, TaskState, VolumeState, given, observe};
 use crate::sim::Node;
 
 /// Lines that a program would not read: tools that make file systems, job control, warnings of perl, and the
@@ -38,7 +38,11 @@ pub(super) fn disagreements(
     output(&mut report, scenario, ran);
     guests(&mut report, scenario, node);
     match observe::volumes(node, claims) {
-        Ok(found) => volumes(&mut report, &then.volumes, &found),
+        Ok(found) => {
+            let mut expected = then.volumes.clone();
+            expected.retain(|volid, _| given::is_reachable(node, volid));
+            volumes(&mut report, &expected, &found);
+        }
         Err(error) => report.lines.push(format!("volumes: {error}")),
     }
     report.compare("firewall", &then.firewall, &observe::firewall(node));
@@ -270,7 +274,10 @@ fn archives(report: &mut Report, scenario: &Scenario, expected: &BTreeMap<String
         (expected.keys().cloned().collect(), found.keys().cloned().collect());
     report.compare_lines("archives", &names, &found_names);
     for (name, facts) in expected {
-        let Some((_, found)) = found.iter().find(|(found, _)| matches(name, found)) else { continue };
+        // A name with a placeholder means none of those that are named in full.
+        let is_meant =
+            |found: &String| name == found || !expected.contains_key(found) && matches(name, found);
+        let Some((_, found)) = found.iter().find(|(found, _)| is_meant(found)) else { continue };
         for key in ["notes", "protected", "size"] {
             if key == "size" && (sizes_vary || name.contains('<')) {
                 continue;

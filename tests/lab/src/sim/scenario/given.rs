@@ -107,12 +107,18 @@ fn as_io(failure: crate::sim::Failure) -> io::Error {
     io::Error::other(failure.text)
 }
 
+/// Whether the storage of a volume is configured.
+pub(super) fn is_reachable(node: &Node, volid: &str) -> bool {
+    volid.split_once(':').is_some_and(|(storage, _)| node.storage(storage).is_ok())
+}
+
 fn lay_out_volumes(
     node: &Node,
     volumes: &BTreeMap<String, VolumeState>,
     claims: &mut Claims,
 ) -> io::Result<()> {
-    for (volid, volume) in volumes {
+    // What lies on a storage that is no longer configured is out of the node's reach, before and after.
+    for (volid, volume) in volumes.iter().filter(|(volid, _)| is_reachable(node, volid)) {
         let place = node.place(volid).map_err(as_io)?;
         let real = node.path(&place.path);
         if let Some(parent) = real.parent() {

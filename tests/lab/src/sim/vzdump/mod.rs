@@ -1,7 +1,6 @@
 //! `vzdump`: backs up guests of the node.
 //!
-//! [`Request::new`] finds out which guests are meant; [`Request::run`] is what the worker task does. Archives
-//! are real: a VMA with the VM's disks, or a tar of the container's volumes, compressed as asked.
+//! Archives are real: a VMA with the VM's disks, or a tar of the container's volumes, compressed as asked.
 
 mod archive;
 mod contents;
@@ -25,9 +24,18 @@ use shelf::Shelf;
 
 use super::node::cluster::USER_CFG;
 use super::node::{Failure, FileLock, GuestKind, Node, Outcome, Task};
+use super::{Io, Parsed};
 
 /// Only one job runs on a node at a time.
 const LOCK: &str = "/var/run/vzdump.lock";
+
+/// Runs `vzdump`; gives its exit status.
+pub fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
+    match Request::new(node, call) {
+        Some(request) => node.worker(io, "vzdump", &request.task_id(), |task| request.run(node, task)),
+        None => 0,
+    }
+}
 
 /// A job that has something to do on this node.
 #[derive(Debug)]
@@ -38,22 +46,21 @@ pub struct Request {
 }
 
 impl Request {
-    /// Works out the guests from checked options, name and value. Nothing when none of them is on this node:
-    /// then `vzdump` ends well without a word.
-    pub fn new(node: &Node, given: &[(String, String)]) -> Option<Self> {
-        let get = |name: &str| given.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        if get("node").is_some_and(|name| name != node.name()) {
+    /// Works out which guests a checked command line means. Nothing when none of them is on this node: then
+    /// `vzdump` ends well without a word.
+    pub fn new(node: &Node, call: &Parsed) -> Option<Self> {
+        if call.get("node").is_some_and(|name| name != node.name()) {
             return None;
         }
-        let everything = get("all") == Some("1") || get("exclude").is_some();
-        let mut wanted = match (get("vmid"), get("pool")) {
-            (Some(list), _) => numbers(list),
+        let everything = call.is_on("all") || call.get("exclude").is_some();
+        let mut wanted = match (options::guest_numbers(call), call.get("pool")) {
+            (Some(list), _) => numbers(&list),
             (None, Some(pool)) => pool_members(node, pool),
             (None, None) => {
                 [GuestKind::Vm, GuestKind::Ct].iter().flat_map(|&kind| node.guests(kind)).collect()
             }
         };
-        let excluded = get("exclude").map(numbers).unwrap_or_default();
+        let excluded = call.get("exclude").map(numbers).unwrap_or_default();
         wanted.retain(|vmid| !excluded.contains(vmid));
         wanted.sort_unstable();
         wanted.dedup();
@@ -62,7 +69,7 @@ impl Request {
         if vmids.is_empty() && !everything {
             return None;
         }
-        Some(Self { options: Options::new(given), vmids, skipped })
+        Some(Self { options: Options::new(call), vmids, skipped })
     }
 
     /// The ID of the worker task: the number of a single guest.

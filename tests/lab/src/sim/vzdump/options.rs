@@ -1,6 +1,7 @@
 //! The options of a job that change what it does in the lab.
 
 use super::retention::Retention;
+use crate::sim::Parsed;
 use crate::sim::compress::Compression;
 
 /// How consistency is reached.
@@ -44,18 +45,14 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Takes options that were checked when the command line was parsed.
-    pub(super) fn new(given: &[(String, String)]) -> Self {
-        let get = |name: &str| given.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let is_on = |name: &str, default: bool| get(name).map_or(default, |value| value == "1");
-        let line = given.iter().filter(|(key, _)| key != "vmid").fold(
-            format!("vzdump {}", get("vmid").unwrap_or_default().replace(',', " ")),
-            |line, (key, value)| format!("{line} --{key} {}", quoted(value)),
-        );
+    /// Takes a command line that was checked.
+    pub(super) fn new(call: &Parsed) -> Self {
+        let get = |name: &str| call.get(name).map(str::to_owned);
+        let is_on = |name: &str, default: bool| get(name).map_or(default, |_| call.is_on(name));
         let standard = if is_on("stdexcludes", true) { STANDARD_EXCLUSIONS.as_slice() } else { &[] };
-        let own = given.iter().filter(|(key, _)| key == "exclude-path").map(|(_, value)| value.as_str());
+        let own = call.get("exclude-path").into_iter().flat_map(|list| list.split('\0'));
         Self {
-            line: line.replace("vzdump  ", "vzdump "),
+            line: line(call),
             storage: get("storage"),
             dumpdir: get("dumpdir"),
             compression: match get("compress").as_deref() {
@@ -93,6 +90,21 @@ impl Options {
     }
 }
 
+/// The guest numbers of a command line, given apart or as lists.
+pub(super) fn guest_numbers(call: &Parsed) -> Option<String> {
+    call.get("vmid").map(str::to_owned).or_else(|| (!call.rest.is_empty()).then(|| call.rest.join(",")))
+}
+
+/// The command line as a job shows it.
+fn line(call: &Parsed) -> String {
+    let mut words = vec!["vzdump".to_owned()];
+    words.extend(guest_numbers(call).map(|list| list.replace(',', " ")));
+    for (key, value) in call.params.iter().filter(|(key, _)| *key != "vmid") {
+        words.extend([format!("--{key}"), quoted(value)]);
+    }
+    words.join(" ")
+}
+
 const STANDARD_EXCLUSIONS: [&str; 3] = ["/tmp/?*", "/var/tmp/?*", "/var/run/?*.pid"];
 
 /// Quotes a word for a shell only where it must be.
@@ -110,16 +122,17 @@ mod tests {
 
     #[test]
     fn the_line_shows_what_was_given() {
-        let given = [
+        let params = [
             ("vmid", "100,200"),
             ("storage", "nas"),
             ("notes-template", "{{guestname}} x"),
             ("compress", "1"),
         ];
-        let options = Options::new(&given.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let params = params.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let options = Options::new(&Parsed { params, ..Parsed::default() });
         assert_eq!(
             options.line,
-            "vzdump 100 200 --storage nas --notes-template '{{guestname}} x' --compress 1"
+            "vzdump 100 200 --compress 1 --notes-template '{{guestname}} x' --storage nas"
         );
         assert_eq!(options.compressor().as_deref(), Some("lzop"));
         assert!(options.remove && !options.protected);
