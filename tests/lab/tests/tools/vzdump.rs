@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, empty};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use restore_lab::sim::compress::Compression;
 use restore_lab::sim::node::settings::Capacity;
@@ -394,6 +396,30 @@ fn only_one_job_runs_at_a_time() {
     assert_eq!(said.status, 255);
     said.has("INFO: trying to get global lock - waiting...");
     assert_eq!(said.stderr, "can't acquire lock '/var/run/vzdump.lock' - got timeout\n");
+}
+
+#[test]
+fn a_configuration_that_is_being_changed_is_waited_for() {
+    let lab = Lab::new(9);
+    let lock = "/var/lock/qemu-server/lock-100.conf";
+    let settings = Settings { held_locks: vec![lock.into()], lock_wait_ms: Some(0), ..Settings::default() };
+    settings.write(lab.root.path()).expect("settings");
+    let said = lab.vzdump(&[("vmid", "100"), ("storage", "nas")]);
+    said.has("INFO: trying to acquire lock...");
+    said.has(&format!("ERROR: Backup of VM 100 failed - can't lock file '{lock}' - got timeout"));
+}
+
+#[test]
+fn a_signal_ends_the_job_and_tidies_up() {
+    let lab = Lab::new(9);
+    let node = lab.node().interrupted_by(Arc::new(AtomicBool::new(true)));
+    let said = vzdump_on(&node, &[("vmid", "100,200"), ("storage", "nas")]);
+    assert_eq!((said.status, said.stderr.as_str()), (255, "interrupted by signal\n"));
+    said.has("ERROR: Backup of VM 100 failed - interrupted by signal");
+    said.has("ERROR: Backup job failed - interrupted by signal");
+    assert!(!said.stdout.contains("VM 200"), "{}", said.stdout);
+    assert_eq!(lab.shelf("mnt/nas/dump").keys().collect::<Vec<_>>(), ["log"]);
+    assert_eq!(lab.config("etc/pve/qemu-server/100.conf"), VM);
 }
 
 #[test]

@@ -57,8 +57,10 @@ impl Guest {
     }
 }
 
-/// Sets the configuration lock of a guest, or removes it; refuses to set it over another one.
-pub(super) fn set_lock(node: &Node, guest: &Guest, lock: bool) -> Outcome {
+/// Sets the configuration lock of a guest, or removes it; refuses to set it over another one. `announce` hears
+/// of a wait for whoever is changing the configuration.
+pub(super) fn set_lock(node: &Node, guest: &Guest, lock: bool, announce: &mut dyn FnMut(&str)) -> Outcome {
+    let _alone = node.lock_guest(guest.kind, guest.vmid, 10, announce)?;
     let mut config = node.config(guest.kind, guest.vmid)?;
     if let Some(other) = config.lock().filter(|_| lock) {
         return Err(Failure::new(format!("{} is locked ({other})", guest.kind.label())));

@@ -12,6 +12,8 @@ use super::text;
 use crate::sim::clock;
 use crate::sim::node::{Failure, GuestKind, Node, Outcome};
 
+const INTERRUPTED: &str = "interrupted by signal";
+
 /// What a job works with.
 pub(super) struct Job<'a, 't> {
     pub(super) node: &'a Node,
@@ -89,6 +91,10 @@ impl<'a> Job<'a, '_> {
             if let Some((path, text)) = self.log.end_guest() {
                 fs::write(path, text)?;
             }
+            if self.node.is_interrupted() {
+                self.log.error(&format!("Backup job failed - {INTERRUPTED}"))?;
+                return Err(Failure::new(INTERRUPTED));
+            }
         }
         if !all_well {
             self.log.info("Backup job finished with errors")?;
@@ -112,12 +118,12 @@ impl<'a> Job<'a, '_> {
                  Use snapshot mode or disable the Service.",
             ));
         }
-        set_lock(self.node, guest, true)?;
+        set_lock(self.node, guest, true, &mut self.log.announcer(|word| word))?;
         match self.locked(&mut backup) {
             // Who is killed unlocks nothing.
             Err(failure) if failure.killed => return Err(failure),
             done => {
-                set_lock(self.node, &backup.guest, false)?;
+                set_lock(self.node, &backup.guest, false, &mut self.log.announcer(|word| word))?;
                 done?;
             }
         }
@@ -207,9 +213,18 @@ impl<'a> Job<'a, '_> {
         Ok(ArchiveFile { node: self.node, file, room })
     }
 
-    /// What is to be said of an error while the archive was written, unless nobody is left to say it.
-    pub(super) fn check_killed(&self) -> Outcome {
-        if self.node.is_killed() { Err(Failure::killed("killed", 137)) } else { Ok(()) }
+    /// Tells apart why an archive could not be written: nobody is left to say it, a signal has come, or there
+    /// is something to be said about the error itself.
+    pub(super) fn check_alive(&mut self) -> Outcome {
+        if self.node.is_killed() {
+            return Err(Failure::killed("killed", 137));
+        }
+        if self.node.is_interrupted() {
+            self.log.error(INTERRUPTED)?;
+            self.log.info("aborting backup job")?;
+            return Err(Failure::new(INTERRUPTED));
+        }
+        Ok(())
     }
 
     /// Gives the archive its name, its notes and its protection.

@@ -26,6 +26,16 @@ impl<'a, 't> Log<'a, 't> {
         self.line("ERROR", text)
     }
 
+    /// Hears of a wait for a lock, for which there may be other words here. A reader that has gone is noticed
+    /// with the next line.
+    pub(super) fn announcer(&mut self, words: fn(&str) -> &str) -> impl FnMut(&str) {
+        move |word| {
+            if !word.trim().is_empty() {
+                drop(self.info(words(word.trim())));
+            }
+        }
+    }
+
     /// From here on lines belong to the log of a guest, too.
     pub(super) fn begin_guest(&mut self, file: PathBuf) {
         self.guest = Some((file, String::new()));

@@ -98,7 +98,7 @@ impl Job<'_, '_> {
         match write_container(output, self.options.compression, texts, &mounts, excluded) {
             Ok(bytes) => Ok(bytes),
             Err(error) => {
-                self.check_killed()?;
+                self.check_alive()?;
                 self.log.info(&format!("tar: -: Cannot write: {}", write_error(&error)))?;
                 self.log.info("tar: Error is not recoverable: exiting now")?;
                 let command = self.tar_command(backup, &mounts);

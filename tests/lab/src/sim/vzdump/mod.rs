@@ -26,6 +26,8 @@ use super::node::cluster::USER_CFG;
 use super::node::{Failure, FileLock, GuestKind, Node, Outcome, Task};
 use super::{Io, Parsed};
 
+/// What an administrator wants unless a job says otherwise.
+const DEFAULTS: &str = "/etc/vzdump.conf";
 /// Only one job runs on a node at a time.
 const LOCK: &str = "/var/run/vzdump.lock";
 
@@ -69,7 +71,8 @@ impl Request {
         if vmids.is_empty() && !everything {
             return None;
         }
-        Some(Self { options: Options::new(call), vmids, skipped })
+        let defaults = node.read(DEFAULTS).unwrap_or_default();
+        Some(Self { options: Options::new(call, &defaults), vmids, skipped })
     }
 
     /// The ID of the worker task: the number of a single guest.
@@ -92,18 +95,11 @@ impl Request {
     }
 
     fn global_lock(&self, node: &Node, log: &mut Log<'_, '_>) -> Outcome<FileLock> {
-        let mut told = Ok(());
-        let lock = node.lock_file(LOCK, self.options.lockwait * 60, &mut |word| {
-            let line = match word.trim() {
-                "OK" => "got global lock",
-                "" => return,
-                _ => "trying to get global lock - waiting...",
-            };
-            if told.is_ok() {
-                told = log.info(line);
-            }
-        });
-        told?;
+        let words = |word: &str| match word {
+            "OK" => "got global lock",
+            _ => "trying to get global lock - waiting...",
+        };
+        let lock = node.lock_file(LOCK, self.options.lockwait * 60, &mut log.announcer(words));
         lock.map_err(|_| Failure::new(format!("can't acquire lock '{LOCK}' - got timeout")))
     }
 

@@ -45,14 +45,16 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Takes a command line that was checked.
-    pub(super) fn new(call: &Parsed) -> Self {
+    /// Takes a command line that was checked; `defaults` is the text of `/etc/vzdump.conf`.
+    pub(super) fn new(call: &Parsed, defaults: &str) -> Self {
+        let line = line(call);
+        let call = &with_defaults(call, defaults);
         let get = |name: &str| call.get(name).map(str::to_owned);
         let is_on = |name: &str, default: bool| get(name).map_or(default, |_| call.is_on(name));
         let standard = if is_on("stdexcludes", true) { STANDARD_EXCLUSIONS.as_slice() } else { &[] };
         let own = call.get("exclude-path").into_iter().flat_map(|list| list.split('\0'));
         Self {
-            line: line(call),
+            line,
             storage: get("storage"),
             dumpdir: get("dumpdir"),
             compression: match get("compress").as_deref() {
@@ -95,6 +97,21 @@ pub(super) fn guest_numbers(call: &Parsed) -> Option<String> {
     call.get("vmid").map(str::to_owned).or_else(|| (!call.rest.is_empty()).then(|| call.rest.join(",")))
 }
 
+/// Adds what is not given from a file of `key: value` lines. A place for the archives that is given replaces
+/// both kinds of place in the file.
+fn with_defaults(call: &Parsed, defaults: &str) -> Parsed {
+    let mut all = call.clone();
+    let has_place = call.get("storage").or_else(|| call.get("dumpdir")).is_some();
+    let lines = defaults.lines().filter(|line| !line.starts_with('#'));
+    for (key, value) in lines.filter_map(|line| line.split_once(':')) {
+        let key = key.trim();
+        if !(has_place && ["storage", "dumpdir"].contains(&key)) {
+            all.params.entry(key.to_owned()).or_insert_with(|| value.trim().to_owned());
+        }
+    }
+    all
+}
+
 /// The command line as a job shows it.
 fn line(call: &Parsed) -> String {
     let mut words = vec!["vzdump".to_owned()];
@@ -121,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_shows_what_was_given() {
+    fn what_is_given_is_shown_and_goes_before_the_defaults() {
         let params = [
             ("vmid", "100,200"),
             ("storage", "nas"),
@@ -129,12 +146,15 @@ mod tests {
             ("compress", "1"),
         ];
         let params = params.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let options = Options::new(&Parsed { params, ..Parsed::default() });
+        let defaults = "# by hand\nstorage: local\nmode: stop\ncompress: zstd\nionice: 5\n";
+        let options = Options::new(&Parsed { params, ..Parsed::default() }, defaults);
         assert_eq!(
             options.line,
             "vzdump 100 200 --compress 1 --notes-template '{{guestname}} x' --storage nas"
         );
         assert_eq!(options.compressor().as_deref(), Some("lzop"));
+        assert_eq!((options.mode, options.ionice.as_str()), (Mode::Stop, "5"), "defaults of the node");
+        assert_eq!(options.storage.as_deref(), Some("nas"));
         assert!(options.remove && !options.protected);
         assert_eq!(options.excluded_paths.len(), 3);
     }

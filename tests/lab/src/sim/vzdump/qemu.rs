@@ -51,7 +51,7 @@ impl Job<'_, '_> {
         let written = write_vm(output, compression, (uuid, backup.start), configs, sources, &mut say);
         told?;
         if let Err(error) = written {
-            self.check_killed()?;
+            self.check_alive()?;
             return Err(self.say_aborted(&error)?);
         }
         if backup.guest.is_running || disks.is_empty() {
