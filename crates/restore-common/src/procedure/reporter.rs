@@ -1,6 +1,10 @@
 //! One reporter draws what happens; everything goes to standard error.
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::RefCell,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use console::style;
 
@@ -47,7 +51,8 @@ impl TerminalReporter {
 
     fn line(&self, text: &str) {
         if !self.silent {
-            suspended(|| eprintln!("{text}"));
+            // A terminal that is gone must not end the run in its middle.
+            let _ = suspended(|| writeln!(io::stderr(), "{text}"));
         }
     }
 

@@ -7,14 +7,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use restore_lab::sim::{Io, Node, run, scenario};
+use restore_lab::sim::{Io, Node, run, scenario, shell};
 
 const USAGE: &str = "usage: pve-sim --root DIR [--pve 8|9] -- COMMAND [ARGUMENT ...]\n       \
                      pve-sim scenarios FILE.json [--group N] [--name TEXT]";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut args = std::env::args();
+    let called_as = args.next().unwrap_or_default();
+    let args: Vec<String> = args.collect();
+    let program = Path::new(&called_as).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let result = match args.first().map(String::as_str) {
+        _ if shell::PROGRAMS.contains(&program.as_str()) => as_program(&program, &args),
+        Some("shell") => login_shell(&args[1..]),
         Some("scenarios") => scenarios(&args[1..]),
         _ => command(&args),
     };
@@ -40,8 +45,42 @@ fn command(args: &[String]) -> io::Result<ExitCode> {
     let option = |name: &str| options.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     let argv = rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest);
     let (Some(root), false) = (option("root"), argv.is_empty()) else { return Err(io::Error::other(USAGE)) };
-    let version = option("pve").unwrap_or("9").parse().map_err(io::Error::other)?;
+    let version = option("pve").unwrap_or("9");
+    execute(Path::new(root), version, argv)
+}
 
+/// Called by the name of one of the node's programs, from a shell of the node.
+fn as_program(program: &str, args: &[String]) -> io::Result<ExitCode> {
+    let node = shell_node()?;
+    let words = args.iter().map(|word| shell::without_root(word, &node.root));
+    let argv: Vec<String> = std::iter::once(program.to_owned()).chain(words).collect();
+    execute(&node.root, &node.version, &argv)
+}
+
+/// The node's login shell: `shell -c TEXT`, or the command that an SSH server hands over.
+fn login_shell(args: &[String]) -> io::Result<ExitCode> {
+    use std::os::unix::process::ExitStatusExt as _;
+    let text = match args {
+        [flag, text] if flag == "-c" => text.clone(),
+        _ => std::env::var("SSH_ORIGINAL_COMMAND").map_err(io::Error::other)?,
+    };
+    let status = shell_node()?.run(&text)?;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)))
+}
+
+fn shell_node() -> io::Result<shell::ShellNode> {
+    let variable =
+        |name: &str| std::env::var(name).map_err(|_| io::Error::other(format!("{name} is not set")));
+    Ok(shell::ShellNode {
+        root: variable("PVE_SIM_ROOT")?.into(),
+        version: variable("PVE_SIM_VERSION")?,
+        name: variable("PVE_SIM_NODE")?,
+    })
+}
+
+fn execute(root: &Path, version: &str, argv: &[String]) -> io::Result<ExitCode> {
+    let version = version.parse().map_err(io::Error::other)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, interrupted.clone())?;

@@ -5,6 +5,7 @@ pub mod compress;
 pub mod journal;
 pub mod node;
 pub mod scenario;
+pub mod shell;
 pub mod tool;
 pub mod vma;
 pub mod vzdump;

@@ -1,0 +1,133 @@
+//! A homelab on loopback, to watch (`demo`) or to work in (`shell`).
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal as _},
+    net::TcpStream,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use restore_lab::lab::{CT, Front, Lab, LabBuilder, NODE, VM};
+
+const USAGE: &str =
+    "usage: restore-lab demo [--yes]\n       restore-lab shell [--pve 8|9] [--front embedded|openssh]";
+
+/// How long a guest may take to answer, or to fall silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["demo"] => demo(false),
+        ["demo", "--yes"] => demo(true),
+        ["shell", options @ ..] => shell(options),
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Breaks both guests and has them restored, as an operator would.
+fn demo(yes: bool) -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    let lab = Lab::start()?;
+    let asks = !yes && io::stdin().is_terminal() && io::stderr().is_terminal();
+    println!(
+        "A homelab on loopback: {NODE}, Proxmox VE 8, with VM {VM} `prod-web` and container {CT} `prod-dns`.\n"
+    );
+    restore(&lab, VM, "/etc/pve/qemu-server/101.conf", "scsi0", asks, &|| lab.break_disk(VM))?;
+    restore(&lab, CT, "/etc/pve/lxc/102.conf", "rootfs", asks, &|| lab.break_container(CT))?;
+    println!(
+        "Both guests are back, bit for bit, and answer. All of it took {:.1} s.",
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn restore(
+    lab: &Lab,
+    vmid: u32,
+    config: &str,
+    disk: &str,
+    asks: bool,
+    break_it: &dyn Fn() -> io::Result<()>,
+) -> Result<(), Box<dyn Error>> {
+    answers(lab, vmid, true)?;
+    let before = lab.disk_sha256(config, disk)?;
+    println!("Guest {vmid} answers. SHA-256 of its {disk}: {before}");
+    break_it()?;
+    answers(lab, vmid, false)?;
+    let broken = lab.disk_sha256(config, disk)?;
+    println!("Broken: it does not answer any more.        SHA-256: {broken}\n");
+
+    let mut command = lab.command("restore-vm");
+    command.arg(vmid.to_string());
+    if !asks {
+        command.arg("--force");
+    }
+    println!("$ restore-vm {vmid}{}\n", if asks { "" } else { " --force" });
+    let status = command.status()?;
+    if !status.success() {
+        return Err(format!("restore-vm ended with {status}").into());
+    }
+    let after = lab.disk_sha256(config, disk)?;
+    if after != before {
+        return Err(format!("the disk of guest {vmid} is not what it was: {after}").into());
+    }
+    answers(lab, vmid, true)?;
+    println!("\nGuest {vmid} answers again. SHA-256 of its {disk}: {after}, the one from before.\n");
+    Ok(())
+}
+
+/// Waits until a guest answers on TCP, or until it does not.
+fn answers(lab: &Lab, vmid: u32, wanted: bool) -> Result<(), Box<dyn Error>> {
+    let address = lab.guest_address(vmid).ok_or("no such guest in the lab")?;
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok() != wanted {
+        if Instant::now() > deadline {
+            let word = if wanted { "does not answer" } else { "still answers" };
+            return Err(format!("guest {vmid} {word} on {address}").into());
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// A shell of the operator, with everything set up.
+fn shell(options: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut builder = LabBuilder::new();
+    for pair in options.chunks(2) {
+        builder = match pair {
+            ["--pve", version] => builder.pve(version.parse()?),
+            ["--front", "openssh"] => builder.front(Front::OpenSsh),
+            ["--front", "embedded"] => builder.front(Front::Embedded),
+            _ => return Err(USAGE.into()),
+        };
+    }
+    let lab = builder.start()?;
+    let programs = std::env::current_exe()?;
+    let folder = programs.parent().unwrap_or(std::path::Path::new("."));
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    println!(
+        "You are the operator of a homelab: {NODE} with VM {VM} and container {CT}.\n\
+         Its files are below {} (break something there), your project is this folder.\n\
+         Try: restore-vm {VM} --list, restore-vm {VM} --dry-run, restore-vm {VM}. `exit` ends the lab.\n",
+        lab.root().display()
+    );
+    let shell = std::env::var("SHELL").unwrap_or_else(|_| "bash".to_owned());
+    Command::new(shell)
+        .env_clear()
+        .envs(lab.operator().variables())
+        .env("PATH", path)
+        .env("LAB_NODE", lab.root())
+        .current_dir(lab.operator().project())
+        .status()?;
+    Ok(())
+}

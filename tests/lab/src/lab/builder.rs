@@ -1,0 +1,319 @@
+//! Building a homelab.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{
+    CT, Lab, Server, VM,
+    content::{DISK_SIZE, seeded},
+    guests::Guests,
+    operator::{About, Operator},
+    program_path, simulate,
+};
+use crate::{
+    sim::{GuestKind, Node, Settings, node::power::BOOT_SIGNATURE, shell::ShellNode},
+    ssh::{Embedded, KeyPair, OpenSsh, ServerOptions},
+};
+
+/// The name of the node.
+pub const NODE: &str = "pve-prod";
+
+/// The port on which the guests answer. Port 22 would need root.
+const GUEST_PORT: u16 = 2222;
+
+/// Which SSH server stands in front of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Front {
+    /// The one in this process.
+    #[default]
+    Embedded,
+    /// A real OpenSSH.
+    OpenSsh,
+}
+
+/// What a lab is to be like.
+#[derive(Clone, Debug)]
+pub struct LabBuilder {
+    version: u8,
+    front: Front,
+    compress: &'static str,
+    backups: Vec<&'static str>,
+    extra: Vec<(String, String)>,
+}
+
+impl Default for LabBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LabBuilder {
+    /// PVE 8, the embedded server, a VM and a container with two backups each.
+    pub fn new() -> Self {
+        let backups = vec!["2026_01_29-01_00_04", "2026_01_30-01_00_04"];
+        Self { version: 8, front: Front::Embedded, compress: "zstd", backups, extra: Vec::new() }
+    }
+
+    /// Major version of Proxmox VE.
+    #[must_use]
+    pub fn pve(mut self, version: u8) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The SSH server.
+    #[must_use]
+    pub fn front(mut self, front: Front) -> Self {
+        self.front = front;
+        self
+    }
+
+    /// How the backups are compressed: `zstd`, `gzip`, `lzo` or `0`.
+    #[must_use]
+    pub fn compress(mut self, how: &'static str) -> Self {
+        self.compress = how;
+        self
+    }
+
+    /// The times of the backups, oldest first, as archive names have them.
+    #[must_use]
+    pub fn backups(mut self, times: &[&'static str]) -> Self {
+        self.backups = times.to_vec();
+        self
+    }
+
+    /// Writes one more file on the node before anything starts.
+    #[must_use]
+    pub fn file(mut self, on_node: &str, text: &str) -> Self {
+        self.extra.push((on_node.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Starts the lab.
+    pub fn start(self) -> io::Result<Lab> {
+        let folder = tempfile::Builder::new().prefix("restore-lab-").tempdir()?;
+        let simulator = program_path("pve-sim");
+        if !simulator.exists() {
+            return Err(io::Error::other(format!("{} is not built", simulator.display())));
+        }
+        let addresses = Addresses::unique();
+        let shell = ShellNode {
+            root: folder.path().join("node"),
+            version: self.version.to_string(),
+            name: NODE.to_owned(),
+        };
+        lay_out(&shell.root, &addresses)?;
+        shell.link_programs(&simulator)?;
+        let node = Node::open(&shell.root, self.version)?;
+        make_guests(&node, &addresses)?;
+        for (path, text) in &self.extra {
+            node.write(path, text)?;
+        }
+        for time in &self.backups {
+            back_up(&simulator, &shell, self.compress, time)?;
+        }
+        for (kind, vmid) in [(GuestKind::Vm, VM), (GuestKind::Ct, CT)] {
+            node.power_on(kind, vmid).map_err(|failure| io::Error::other(failure.text))?;
+        }
+        drop(fs::remove_dir_all(shell.root.join("var/log")));
+        self.open(folder, simulator, shell, &addresses)
+    }
+
+    fn open(
+        self,
+        folder: tempfile::TempDir,
+        simulator: PathBuf,
+        shell: ShellNode,
+        addresses: &Addresses,
+    ) -> io::Result<Lab> {
+        let (host_key, client_key) = (KeyPair::generate()?, KeyPair::generate()?);
+        let options = ServerOptions {
+            address: addresses.node.clone(),
+            host_key: host_key.clone(),
+            client_key: client_key.public_line()?,
+            simulator: simulator.clone(),
+            node: shell.clone(),
+        };
+        let (server, address) = match self.front {
+            Front::Embedded => {
+                let server = Embedded::start(options)?;
+                let address = server.address();
+                (Server::Embedded(server), address)
+            }
+            Front::OpenSsh => {
+                let server = OpenSsh::start(&options, &folder.path().join("sshd"))?;
+                let address = server.address();
+                (Server::OpenSsh(server), address)
+            }
+        };
+        let user = match self.front {
+            Front::Embedded => "root".to_owned(),
+            // Only root may log anybody else in.
+            Front::OpenSsh => std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        };
+        let operator = Operator::create(
+            folder.path(),
+            &client_key,
+            &About {
+                node: NODE,
+                node_address: address,
+                host_key: &host_key.public_line()?,
+                user: &user,
+                guest_port: GUEST_PORT,
+                vm_address: &addresses.vm,
+                ct_address: &addresses.ct,
+            },
+        )?;
+        let listening = |ip: &str| -> io::Result<SocketAddr> {
+            format!("{ip}:{GUEST_PORT}").parse().map_err(io::Error::other)
+        };
+        let guests = vec![
+            (GuestKind::Vm, VM, listening(&addresses.vm)?),
+            (GuestKind::Ct, CT, listening(&addresses.ct)?),
+        ];
+        let guests = Guests::watch(shell.root.clone(), self.version, guests);
+        Ok(Lab { shell, simulator, server: Some(server), guests: Some(guests), operator, _folder: folder })
+    }
+}
+
+/// Loopback addresses that no other lab on this machine has. Linux has all of 127.0.0.0/8; elsewhere a lab needs them
+/// to be added to the loopback interface.
+struct Addresses {
+    node: String,
+    vm: String,
+    ct: String,
+}
+
+impl Addresses {
+    fn unique() -> Self {
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let lab = LABS.fetch_add(1, Ordering::SeqCst);
+        // 1..=254 of the third part are the labs of a process, the second part tells processes apart.
+        let (process, lab) = (1 + (std::process::id() + lab / 80) % 254, 1 + 3 * (lab % 80));
+        let address = |n: u32| format!("127.{process}.{}.1", lab + n);
+        Self { node: address(0), vm: address(1), ct: address(2) }
+    }
+}
+
+fn lay_out(root: &Path, addresses: &Addresses) -> io::Result<()> {
+    let folders = [
+        "root",
+        "var/lib/vz/dump",
+        "var/lib/vz/images",
+        "var/tmp",
+        "var/log",
+        "run",
+        "etc/pve/firewall",
+        "var/lock",
+    ];
+    for folder in folders {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    for kind in [GuestKind::Vm, GuestKind::Ct] {
+        let real = root.join("etc/pve/nodes").join(NODE).join(kind.folder());
+        fs::create_dir_all(&real)?;
+        // As on a real node, the short path is a link into the node's own folder.
+        std::os::unix::fs::symlink(
+            Path::new("nodes").join(NODE).join(kind.folder()),
+            root.join("etc/pve").join(kind.folder()),
+        )?;
+    }
+    fs::write(
+        root.join("etc/pve/storage.cfg"),
+        "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup\n\n\
+         lvmthin: local-lvm\n\tthinpool data\n\tvgname pve\n\tcontent images,rootdir\n",
+    )?;
+    fs::create_dir_all(root.join("etc/network"))?;
+    fs::write(
+        root.join("etc/network/interfaces"),
+        format!(
+            "auto lo\niface lo inet loopback\n\niface eno1 inet manual\n\nauto vmbr0\niface vmbr0 inet static\n\
+             \taddress {}/8\n\tbridge-ports eno1\n\tbridge-stp off\n\tbridge-fd 0\n",
+            addresses.node
+        ),
+    )?;
+    fs::write(root.join("etc/hostname"), format!("{NODE}\n"))?;
+    let settings = Settings { node: NODE.to_owned(), header_timeout_ms: 2_000, ..Settings::default() };
+    settings.write(root)
+}
+
+fn make_guests(node: &Node, addresses: &Addresses) -> io::Result<()> {
+    node.write(
+        &node.config_path(GuestKind::Vm, VM),
+        &format!(
+            "agent: 1\nboot: order=scsi0\ncores: 1\nefidisk0: local-lvm:vm-101-disk-1,efitype=4m,size=528K\n\
+             ipconfig0: ip={}/8,gw=127.0.0.1\nmemory: 512\nname: prod-web\n\
+             net0: virtio=BC:24:11:00:00:65,bridge=vmbr0,firewall=1\nonboot: 1\nostype: l26\n\
+             scsi0: local-lvm:vm-101-disk-0,size=8M\nscsihw: virtio-scsi-single\n\
+             smbios1: uuid=11111111-2222-4333-8444-555555555555\n\
+             vmgenid: 66666666-7777-4888-9999-aaaaaaaaaaaa\n",
+            addresses.vm
+        ),
+    )?;
+    node.write(&Node::firewall_path(VM), "[OPTIONS]\n\nenable: 1\n\n[RULES]\n\nIN SSH(ACCEPT) -log nolog\n")?;
+    let mut system = seeded("system", 3 << 20);
+    system[..BOOT_SIGNATURE.len()].copy_from_slice(BOOT_SIGNATURE);
+    disk(node, "local-lvm:vm-101-disk-0", DISK_SIZE, &system)?;
+    disk(node, "local-lvm:vm-101-disk-1", 528 << 10, &seeded("efi", 20_480))?;
+    node.write(
+        &node.config_path(GuestKind::Ct, CT),
+        &format!(
+            "arch: amd64\ncores: 1\nhostname: prod-dns\nmemory: 256\n\
+             net0: name=eth0,bridge=vmbr0,gw=127.0.0.1,hwaddr=BC:24:11:00:00:66,ip={}/8,type=veth\n\
+             onboot: 1\nostype: debian\nrootfs: local-lvm:vm-102-disk-0,size=2G\nswap: 256\nunprivileged: 1\n",
+            addresses.ct
+        ),
+    )?;
+    let place = node.place("local-lvm:vm-102-disk-0").map_err(|failure| io::Error::other(failure.text))?;
+    let files: [(&str, &[u8]); 5] = [
+        ("etc/debian_version", b"12.5\n"),
+        ("etc/hostname", b"prod-dns\n"),
+        ("sbin/init", b"#!/bin/sh\n"),
+        ("root/hello.txt", b"hello\n"),
+        ("var/lib/dns/zone.bin", &seeded("zone", 1 << 20)),
+    ];
+    for (name, content) in files {
+        let path = node.path(&place.path).join(name);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::write(path, content)?;
+    }
+    Ok(())
+}
+
+/// A sparse volume that begins with `content`.
+fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::Result<()> {
+    let place = node.place(volid).map_err(|failure| io::Error::other(failure.text))?;
+    let path = node.path(&place.path);
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    let file = fs::File::create(path)?;
+    file.set_len(size)?;
+    file.write_all_at(content, 0)
+}
+
+/// Makes a backup of each guest with the node's own program and gives it the time that was asked for.
+fn back_up(simulator: &Path, shell: &ShellNode, compress: &str, time: &str) -> io::Result<()> {
+    let dump = shell.root.join("var/lib/vz/dump");
+    let before = names(&dump)?;
+    let words = ["vzdump", "101", "102", "--storage", "local", "--compress", compress, "--remove", "0"];
+    let output = simulate(simulator, shell, &words)?;
+    if !output.status.success() {
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(format!("vzdump failed in the lab: {said}")));
+    }
+    for name in names(&dump)?.into_iter().filter(|name| !before.contains(name)) {
+        // vzdump-qemu-101-2026_01_30-12_00_00.vma.zst
+        let (lead, rest) = name.split_at(name.match_indices('-').nth(2).map_or(0, |(at, _)| at + 1));
+        fs::rename(dump.join(&name), dump.join(format!("{lead}{time}{}", &rest[time.len()..])))?;
+    }
+    Ok(())
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}

@@ -1,0 +1,122 @@
+//! Breaking things on purpose.
+
+use std::{fs, io, io::Write as _, os::unix::fs::FileExt as _, path::Path};
+
+use super::{Lab, content::seeded};
+use crate::{
+    sim::GuestKind,
+    sim::node::{Settings, power::boot_disk},
+};
+
+/// What goes wrong with a command of the node.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It fails before it does anything.
+    Fails {
+        /// Its exit status.
+        exit: i32,
+        /// What it says.
+        stderr: String,
+    },
+    /// It is killed after so many bytes of data.
+    KilledAfter(u64),
+    /// The storage is full after so many bytes of data.
+    FullAfter(u64),
+}
+
+impl Lab {
+    /// The next (or the `nth`) command that begins with these words goes wrong.
+    pub fn fault(&self, words: &[&str], nth: Option<usize>, fault: &Fault) -> io::Result<()> {
+        let action = match fault {
+            Fault::Fails { exit, stderr } => serde_json::json!({ "exit": exit, "stderr": stderr }),
+            Fault::KilledAfter(bytes) => serde_json::json!({ "kill_after_bytes": bytes }),
+            Fault::FullAfter(bytes) => serde_json::json!({ "no_space_after_bytes": bytes }),
+        };
+        let mut entry = serde_json::json!({ "match": words, "action": action });
+        if let Some(nth) = nth {
+            entry["nth"] = nth.into();
+        }
+        let path = self.path("/etc/pve-sim-faults.json");
+        let known = fs::read_to_string(&path).unwrap_or_else(|_| "[]".to_owned());
+        let mut faults: Vec<serde_json::Value> = serde_json::from_str(&known).map_err(io::Error::other)?;
+        faults.push(entry);
+        fs::write(path, serde_json::to_string(&faults).map_err(io::Error::other)?)
+    }
+
+    /// The node's settings that no real file can tell, changed.
+    pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) -> io::Result<()> {
+        let mut settings = Settings::read(self.root())?;
+        change(&mut settings);
+        settings.write(self.root())
+    }
+
+    /// Overwrites the VM's system disk with garbage, the boot sector included.
+    pub fn break_disk(&self, vmid: u32) -> io::Result<()> {
+        let node = self.node()?;
+        let config = node.config(GuestKind::Vm, vmid).map_err(|e| io::Error::other(e.text))?;
+        let disk = boot_disk(&config.main);
+        let volid = disk.as_ref().and_then(|d| d.volume()).ok_or_else(|| io::Error::other("no disk"))?;
+        let place = node.place(volid).map_err(|e| io::Error::other(e.text))?;
+        let file = fs::OpenOptions::new().write(true).open(self.path(&place.path))?;
+        file.write_all_at(&seeded("garbage", 1 << 20), 0)
+    }
+
+    /// Removes the system of a container.
+    pub fn break_container(&self, vmid: u32) -> io::Result<()> {
+        let node = self.node()?;
+        let config = node.config(GuestKind::Ct, vmid).map_err(|e| io::Error::other(e.text))?;
+        let rootfs = config.main.get("rootfs").map(str::to_owned).unwrap_or_default();
+        let volid = rootfs.split(',').next().unwrap_or_default();
+        let place = node.place(volid).map_err(|e| io::Error::other(e.text))?;
+        let folder = self.path(&place.path);
+        fs::remove_dir_all(folder.join("etc"))?;
+        fs::write(folder.join("ransom.txt"), "all your files are belong to us\n")
+    }
+
+    /// Adds a line to a guest's configuration, at its top.
+    pub fn add_to_config(&self, kind: GuestKind, vmid: u32, line: &str) -> io::Result<()> {
+        let path = format!("/etc/pve/{}/{vmid}.conf", kind.folder());
+        let text = self.read(&path)?;
+        self.write(&path, &format!("{line}\n{text}"))
+    }
+
+    /// The path of an archive on this machine.
+    pub fn archive(&self, file: &str) -> std::path::PathBuf {
+        self.path("/var/lib/vz/dump").join(file)
+    }
+
+    /// Cuts an archive off after so many percent.
+    pub fn truncate_archive(&self, file: &str, percent: u64) -> io::Result<()> {
+        let file = fs::OpenOptions::new().write(true).open(self.archive(file))?;
+        let size = file.metadata()?.len();
+        file.set_len(size * percent / 100)
+    }
+
+    /// Flips one bit in the middle of an archive.
+    pub fn flip_bit(&self, file: &str) -> io::Result<()> {
+        let path = self.archive(file);
+        let mut bytes = fs::read(&path)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        fs::File::create(path)?.write_all(&bytes)
+    }
+}
+
+/// Ends what still runs on a node: detached jobs outlive their connection, but not the lab.
+pub(super) fn end_processes_of(root: &Path) {
+    let wanted = format!("PVE_SIM_ROOT={}", root.display());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_this_lab = processes.filter_map(|entry| {
+        let environ = fs::read(entry.path().join("environ")).ok()?;
+        let is_its = environ.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes());
+        is_its.then(|| entry.file_name().to_string_lossy().into_owned())
+    });
+    for pid in of_this_lab {
+        drop(
+            std::process::Command::new("kill")
+                .args(["-KILL", &pid])
+                .stderr(std::process::Stdio::null())
+                .status(),
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! Guests that answer on TCP while they run.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::sim::{GuestKind, Node};
+
+/// How often the power state is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A guest and where it answers.
+pub(super) type Listening = (GuestKind, u32, SocketAddr);
+
+/// Watches the guests' power state; ends at drop.
+#[derive(Debug)]
+pub(super) struct Guests {
+    addresses: BTreeMap<u32, SocketAddr>,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Guests {
+    /// Begins to watch.
+    pub(super) fn watch(root: PathBuf, version: u8, guests: Vec<Listening>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let addresses = guests.iter().map(|(_, vmid, address)| (*vmid, *address)).collect();
+        let ended = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut open = BTreeMap::new();
+            while !ended.load(Ordering::SeqCst) {
+                // The settings may change while the lab runs, so the node is opened anew.
+                if let Ok(node) = Node::open(&root, version) {
+                    guests.iter().for_each(|guest| serve(&node, guest, &mut open));
+                }
+                thread::park_timeout(POLL);
+            }
+        });
+        Self { addresses, stop, thread: Some(thread) }
+    }
+
+    pub(super) fn address(&self, vmid: u32) -> Option<SocketAddr> {
+        self.addresses.get(&vmid).copied()
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Opens, closes and answers one guest's port.
+fn serve(node: &Node, (kind, vmid, address): &Listening, open: &mut BTreeMap<u32, TcpListener>) {
+    if !node.has_booted(*kind, *vmid) {
+        open.remove(vmid);
+        return;
+    }
+    if !open.contains_key(vmid)
+        && let Ok(listener) = TcpListener::bind(address)
+        && listener.set_nonblocking(true).is_ok()
+    {
+        open.insert(*vmid, listener);
+    }
+    if let Some(listener) = open.get(vmid) {
+        while let Ok((mut client, _)) = listener.accept() {
+            drop(client.write_all(b"SSH-2.0-lab\r\n"));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! All of a node's state that counts, in a form that can be compared.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use sha2::{Digest as _, Sha256};
+
+use super::Lab;
+
+/// Configurations, firewall files, power states, archives, and the content of every volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    /// Every file below the node's root that is not a log: its path and the SHA-256 of its content.
+    pub files: BTreeMap<String, String>,
+}
+
+/// What changes by itself or is about the simulator: logs, its links, its settings.
+const PASSED_OVER: &[&str] = &["/var/log/", "/.bin/", "/etc/pve-sim", "/var/lock/", "/run/lock/"];
+
+impl Lab {
+    /// Takes stock.
+    pub fn inventory(&self) -> io::Result<Inventory> {
+        let mut files = BTreeMap::new();
+        visit(self.root(), self.root(), &mut files)?;
+        Ok(Inventory { files })
+    }
+
+    /// SHA-256 of what the disk under `key` of a guest holds now; of a container's volume, of its tree.
+    pub fn disk_sha256(&self, config_path: &str, key: &str) -> io::Result<String> {
+        let text = self.read(config_path)?;
+        let line = text
+            .lines()
+            .take_while(|l| !l.starts_with('['))
+            .find_map(|l| l.strip_prefix(&format!("{key}: ")));
+        let volid =
+            line.and_then(|l| l.split(',').next()).ok_or_else(|| io::Error::other(format!("no {key}")))?;
+        let place = self.node()?.place(volid).map_err(|e| io::Error::other(e.text))?;
+        sha256(&self.path(&place.path))
+    }
+}
+
+fn visit(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = format!("/{}", path.strip_prefix(root).unwrap_or(&path).display());
+        if PASSED_OVER.iter().any(|start| name.starts_with(start) || format!("{name}/") == *start) {
+            continue;
+        }
+        let meta = fs::symlink_metadata(&path)?;
+        if meta.is_dir() {
+            visit(root, &path, files)?;
+        } else if meta.is_file() {
+            files.insert(name, sha256(&path)?);
+        }
+    }
+    Ok(())
+}
+
+/// Of a file, of its content; of a folder, of the names and contents below it.
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    if path.is_dir() {
+        let mut files = BTreeMap::new();
+        visit(path, path, &mut files)?;
+        for (name, content) in files {
+            hash.update(format!("{name}\0{content}\n"));
+        }
+    } else {
+        io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hash))?;
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! A homelab that fits in a test: a node, an SSH server before it, guests that answer, and an operator's project.
+//!
+//! Everything is on loopback and below one temporary folder, and gone at drop.
+
+mod builder;
+mod content;
+mod faults;
+mod guests;
+mod inventory;
+mod operator;
+
+pub use builder::{Front, LabBuilder, NODE};
+pub use content::{DISK_SIZE, seeded};
+pub use faults::Fault;
+pub use inventory::Inventory;
+pub use operator::Operator;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use guests::Guests;
+
+use crate::{
+    sim::{Node, shell::ShellNode},
+    ssh::{Embedded, OpenSsh},
+};
+
+/// The VM of a default lab.
+pub const VM: u32 = 101;
+/// The container of a default lab.
+pub const CT: u32 = 102;
+
+/// The server in front of the node.
+#[derive(Debug)]
+pub enum Server {
+    /// In this process.
+    Embedded(Embedded),
+    /// A real sshd.
+    OpenSsh(OpenSsh),
+}
+
+/// A running homelab.
+#[derive(Debug)]
+pub struct Lab {
+    shell: ShellNode,
+    simulator: PathBuf,
+    server: Option<Server>,
+    guests: Option<Guests>,
+    operator: Operator,
+    _folder: tempfile::TempDir,
+}
+
+impl Lab {
+    /// A default lab: PVE 8, the embedded server.
+    pub fn start() -> io::Result<Self> {
+        LabBuilder::new().start()
+    }
+
+    /// The node's files.
+    pub fn root(&self) -> &Path {
+        &self.shell.root
+    }
+
+    /// The path of one of the node's files on this machine.
+    pub fn path(&self, on_node: &str) -> PathBuf {
+        self.shell.root.join(on_node.trim_start_matches('/'))
+    }
+
+    /// The operator's side.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// The embedded server, to cut and to count connections; `None` behind a real sshd.
+    pub fn server(&self) -> Option<&Embedded> {
+        match &self.server {
+            Some(Server::Embedded(server)) => Some(server),
+            Some(Server::OpenSsh(_)) | None => None,
+        }
+    }
+
+    /// The node, for whoever looks at its state.
+    pub fn node(&self) -> io::Result<Node> {
+        Node::open(&self.shell.root, self.shell.version.parse().map_err(io::Error::other)?)
+    }
+
+    /// A command as the operator would type it in the project's folder: one of this workspace's programs.
+    pub fn command(&self, program: &str) -> Command {
+        let path = program_path(program);
+        assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
+        let mut command = Command::new(path);
+        command.env_clear().envs(self.operator.variables()).current_dir(self.operator.project());
+        command
+    }
+
+    /// Runs a command on the node as its administrator would, past every SSH server.
+    pub fn on_node(&self, words: &[&str]) -> io::Result<Output> {
+        simulate(&self.simulator, &self.shell, words)
+    }
+
+    /// Text of one of the node's files.
+    pub fn read(&self, on_node: &str) -> io::Result<String> {
+        fs::read_to_string(self.path(on_node))
+    }
+
+    /// Overwrites one of the node's files.
+    pub fn write(&self, on_node: &str, text: &str) -> io::Result<()> {
+        fs::write(self.path(on_node), text)
+    }
+
+    /// The commands that the node was asked to run: `{time, argv, effect, exit}`, oldest first.
+    pub fn journal(&self) -> io::Result<Vec<serde_json::Value>> {
+        lines(&self.path("/var/log/pve-sim/journal.jsonl"))
+    }
+
+    /// The texts of the remote executions, oldest first.
+    pub fn executions(&self) -> io::Result<Vec<String>> {
+        let lines = lines(&self.path("/var/log/pve-sim/exec.jsonl"))?;
+        Ok(lines.iter().filter_map(|line| line["exec"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Where a guest answers, as `ADDRESS:PORT`.
+    pub fn guest_address(&self, vmid: u32) -> Option<std::net::SocketAddr> {
+        self.guests.as_ref().and_then(|guests| guests.address(vmid))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.server.take();
+        self.guests.take();
+        faults::end_processes_of(&self.shell.root);
+    }
+}
+
+/// Runs a simulated command without any shell.
+pub(crate) fn simulate(simulator: &Path, node: &ShellNode, words: &[&str]) -> io::Result<Output> {
+    let mut command = Command::new(simulator);
+    command.arg("--root").arg(&node.root).args(["--pve", &node.version]).arg("--").args(words);
+    command.env("TZ", "UTC").output()
+}
+
+/// A program of this workspace: beside the running one, or one folder above where tests are.
+pub(crate) fn program_path(name: &str) -> PathBuf {
+    let running = std::env::current_exe().unwrap_or_default();
+    let folder = running.parent().unwrap_or(Path::new("."));
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    folder.join(name)
+}
+
+fn lines(path: &Path) -> io::Result<Vec<serde_json::Value>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::other)).collect()
+}

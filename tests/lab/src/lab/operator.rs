@@ -1,0 +1,104 @@
+//! The operator's side: a home with SSH keys, and a Terraform project in the usual layout.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::ssh::KeyPair;
+
+/// An operator's home and project.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    home: PathBuf,
+    project: PathBuf,
+    path: String,
+}
+
+/// What the operator's files say about the node.
+pub(super) struct About<'a> {
+    pub(super) node: &'a str,
+    pub(super) node_address: std::net::SocketAddr,
+    pub(super) host_key: &'a str,
+    pub(super) user: &'a str,
+    pub(super) guest_port: u16,
+    pub(super) vm_address: &'a str,
+    pub(super) ct_address: &'a str,
+}
+
+impl Operator {
+    /// Writes home and project below `folder`.
+    pub(super) fn create(folder: &Path, key: &KeyPair, about: &About<'_>) -> io::Result<Self> {
+        let (home, project) = (folder.join("home"), folder.join("project"));
+        let ssh = home.join(".ssh");
+        fs::create_dir_all(&ssh)?;
+        key.write(&ssh.join("id_ed25519"))?;
+        let (ip, port) = (about.node_address.ip(), about.node_address.port());
+        fs::write(ssh.join("config"), format!("Host {ip}\n  Port {port}\n  User {}\n", about.user))?;
+        fs::write(ssh.join("known_hosts"), format!("[{ip}]:{port} {}\n", about.host_key))?;
+        write_project(&project, about)?;
+        Ok(Self { home, project, path: std::env::var("PATH").unwrap_or_default() })
+    }
+
+    /// The home folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The project's folder.
+    pub fn project(&self) -> &Path {
+        &self.project
+    }
+
+    /// The folder of one environment.
+    pub fn environment(&self, name: &str) -> PathBuf {
+        self.project.join("infrastructure/proxmox/environments").join(name)
+    }
+
+    /// The environment variables of the operator's shell.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let state = self.home.join(".local/state");
+        let pair = |name: &str, value: String| (name.to_owned(), value);
+        vec![
+            pair("HOME", self.home.display().to_string()),
+            pair("XDG_STATE_HOME", state.display().to_string()),
+            pair("PATH", self.path.clone()),
+            pair("TERM", std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned())),
+            pair("LC_ALL", "C.UTF-8".to_owned()),
+        ]
+    }
+}
+
+/// One node stands for all three environments, as in a homelab that begins with one machine.
+fn write_project(project: &Path, about: &About<'_>) -> io::Result<()> {
+    let environments = project.join("infrastructure/proxmox/environments");
+    let common = |environment: &str| {
+        format!(
+            "# The node of this environment\nproxmox_endpoint = \"https://{}:8006\"\n\
+             proxmox_insecure = true\ndefault_node     = \"{}\"\nenvironment      = \"{environment}\"\n\
+             network_bridge   = \"vmbr0\"\n\nbackup = {{\n  enabled  = true\n  schedule = \"01:00\"\n  \
+             storage  = \"local\"\n  mode     = \"snapshot\"\n  compress = \"zstd\"\n}}\n",
+            about.node_address.ip(),
+            about.node
+        )
+    };
+    let prod = format!(
+        "\nvms = {{\n  \"web\" = {{ ip = \"{}/8\", cores = 1, memory = 512, disk = 8, tags = [\"web\"] }}\n}}\n\n\
+         containers = {{\n  \"dns\" = {{ ip = \"{}/8\", cores = 1, memory = 256, disk = 2, nesting = false }}\n}}\n",
+        about.vm_address, about.ct_address
+    );
+    for (name, extra) in
+        [("prod", prod.as_str()), ("lab", "\nvms = {}\n"), ("monitoring", "\nmonitoring = null\n")]
+    {
+        let folder = environments.join(name);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("terraform.tfvars"), common(name) + extra)?;
+    }
+    fs::write(
+        project.join("restore.toml"),
+        format!(
+            "# Guests of this lab answer on another port than 22.\n[prove]\nports = [{}]\nwait = 20\n",
+            about.guest_port
+        ),
+    )
+}

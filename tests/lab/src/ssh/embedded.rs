@@ -1,0 +1,321 @@
+//! An SSH server in this process.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use russh::{
+    Channel, ChannelId, Sig,
+    server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session, VerifiedPublicKey},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    runtime::Runtime,
+    sync::{Notify, mpsc},
+};
+
+use super::ServerOptions;
+
+/// When the connection is cut, counted in remote executions from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Before execution K begins.
+    Before(usize),
+    /// While execution K runs, after its first output.
+    During(usize),
+    /// After execution K ended, before its answer is sent.
+    After(usize),
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: ServerOptions,
+    connections: AtomicUsize,
+    executions: AtomicUsize,
+    cut: Mutex<Option<Cut>>,
+    /// Cuts every connection that is open.
+    cut_all: Notify,
+}
+
+impl Shared {
+    /// Whether this is the moment; it comes once.
+    fn is_cut(&self, now: Cut) -> bool {
+        let mut planned = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        let hit = *planned == Some(now);
+        if hit {
+            *planned = None;
+            self.cut_all.notify_waiters();
+        }
+        hit
+    }
+}
+
+/// A running server; it ends at drop.
+#[derive(Debug)]
+pub struct Embedded {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+impl Embedded {
+    /// Listens and serves in the background.
+    pub fn start(options: ServerOptions) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind((options.address.as_str(), 0)))?;
+        let address = listener.local_addr()?;
+        let config = Arc::new(server::Config {
+            keys: vec![options.host_key.private().clone()],
+            auth_rejection_time: Duration::ZERO,
+            inactivity_timeout: None,
+            ..server::Config::default()
+        });
+        let shared = Arc::new(Shared {
+            options,
+            connections: AtomicUsize::new(0),
+            executions: AtomicUsize::new(0),
+            cut: Mutex::new(None),
+            cut_all: Notify::new(),
+        });
+        runtime.spawn(accept(listener, config, Arc::clone(&shared)));
+        Ok(Self { address, shared, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections logged in so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many remote executions began so far.
+    pub fn executions(&self) -> usize {
+        self.shared.executions.load(Ordering::SeqCst)
+    }
+
+    /// Plans a cut.
+    pub fn cut_at(&self, cut: Cut) {
+        *self.shared.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+    }
+
+    /// Cuts every open connection now.
+    pub fn cut_now(&self) {
+        self.shared.cut_all.notify_waiters();
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, config: Arc<server::Config>, shared: Arc<Shared>) {
+    while let Ok((socket, _)) = listener.accept().await {
+        tokio::spawn(serve(socket, Arc::clone(&config), Arc::clone(&shared)));
+    }
+}
+
+/// One connection. A pipe stands between the socket and the server, so that a cut takes the socket away at once, as a
+/// broken line does.
+async fn serve(mut socket: TcpStream, config: Arc<server::Config>, shared: Arc<Shared>) {
+    drop(socket.set_nodelay(true));
+    let (mut near, far) = tokio::io::duplex(1 << 18);
+    let handler = Connection { shared: Arc::clone(&shared), inputs: HashMap::new() };
+    let session = tokio::spawn(async move {
+        if let Ok(running) = server::run_stream(config, far, handler).await {
+            drop(running.await);
+        }
+    });
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut socket, &mut near) => {}
+        () = shared.cut_all.notified() => {}
+    }
+    drop(socket);
+    drop(near);
+    drop(session.await);
+}
+
+/// The server's side of one connection.
+struct Connection {
+    shared: Arc<Shared>,
+    /// Where the client's data for each running command goes.
+    inputs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
+}
+
+impl server::Handler for Connection {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let offered = key.public_key.to_openssh().unwrap_or_default();
+        let same = |a: &str, b: &str| a.split(' ').take(2).eq(b.split(' ').take(2));
+        if user == "root" && same(offered.trim_end(), &self.shared.options.client_key) {
+            self.shared.connections.fetch_add(1, Ordering::SeqCst);
+            return Ok(Auth::Accept);
+        }
+        Ok(Auth::reject())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let number = self.shared.executions.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.shared.is_cut(Cut::Before(number)) {
+            return Err(russh::Error::Disconnect);
+        }
+        let text = String::from_utf8_lossy(data).into_owned();
+        let (input, from_client) = mpsc::unbounded_channel();
+        self.inputs.insert(channel, input);
+        session.channel_success(channel)?;
+        let execution =
+            Execution { shared: Arc::clone(&self.shared), number, channel, handle: session.handle() };
+        tokio::spawn(execution.run(text, from_client));
+        Ok(())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+        if let Some(input) = self.inputs.get(&channel) {
+            drop(input.send(data.to_vec()));
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.inputs.remove(&channel);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.inputs.remove(&channel);
+        Ok(())
+    }
+}
+
+/// One remote execution.
+struct Execution {
+    shared: Arc<Shared>,
+    number: usize,
+    channel: ChannelId,
+    handle: Handle,
+}
+
+impl Execution {
+    async fn run(self, text: String, input: mpsc::UnboundedReceiver<Vec<u8>>) {
+        let options = &self.shared.options;
+        let spawned = Command::new(&options.simulator)
+            .args(["shell", "-c", &text])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("PVE_SIM_ROOT", &options.node.root)
+            .env("PVE_SIM_VERSION", &options.node.version)
+            .env("PVE_SIM_NODE", &options.node.name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                let words = format!("cannot run {}: {error}\n", options.simulator.display());
+                let _ = self.handle.extended_data(self.channel, 1, words.into_bytes()).await;
+                return self.end(Some(127), None).await;
+            }
+        };
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        tokio::spawn(feed(stdin, input));
+        let output = async {
+            tokio::join!(self.pass_on(stdout, None), self.pass_on(stderr, Some(1)));
+        };
+        let status = tokio::join!(output, child.wait()).1;
+        if self.shared.is_cut(Cut::After(self.number)) {
+            return;
+        }
+        match status {
+            Ok(status) => self.end(status.code(), status.signal()).await,
+            Err(_) => self.end(Some(255), None).await,
+        }
+    }
+
+    /// Sends what comes out of a pipe. When the client is gone the pipe is closed, and nothing else happens.
+    async fn pass_on<R: tokio::io::AsyncRead + Unpin>(&self, pipe: Option<R>, extended: Option<u32>) {
+        let Some(mut pipe) = pipe else { return };
+        let mut buffer = vec![0; 32_768];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+            if self.shared.is_cut(Cut::During(self.number)) {
+                return;
+            }
+            let data = buffer[..count].to_vec();
+            let sent = match extended {
+                None => self.handle.data(self.channel, data).await.is_ok(),
+                Some(code) => self.handle.extended_data(self.channel, code, data).await.is_ok(),
+            };
+            if !sent {
+                return;
+            }
+        }
+    }
+
+    async fn end(&self, code: Option<i32>, signal: Option<i32>) {
+        let (handle, channel) = (&self.handle, self.channel);
+        // Where any of this fails the client is gone.
+        if let Some(code) = code {
+            let _ = handle.exit_status_request(channel, u32::try_from(code).unwrap_or(255)).await;
+        } else {
+            let name = signal_name(signal.unwrap_or_default());
+            let _ = handle.exit_signal_request(channel, name, false, String::new(), String::new()).await;
+        }
+        let _ = handle.eof(channel).await;
+        let _ = handle.close(channel).await;
+    }
+}
+
+async fn feed(stdin: Option<tokio::process::ChildStdin>, mut input: mpsc::UnboundedReceiver<Vec<u8>>) {
+    let Some(mut stdin) = stdin else { return };
+    while let Some(data) = input.recv().await {
+        if stdin.write_all(&data).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn signal_name(number: i32) -> Sig {
+    match number {
+        1 => Sig::HUP,
+        2 => Sig::INT,
+        3 => Sig::QUIT,
+        6 => Sig::ABRT,
+        9 => Sig::KILL,
+        13 => Sig::PIPE,
+        15 => Sig::TERM,
+        other => Sig::Custom(other.to_string()),
+    }
+}
