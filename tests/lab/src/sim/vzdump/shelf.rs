@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::retention::Retention;
 use crate::sim::clock;
 use crate::sim::node::storage::Storage;
+use crate::sim::node::volume::is_backup_name;
 
 /// Where backups are put.
 pub(super) struct Shelf {
@@ -35,13 +36,8 @@ impl Shelf {
     }
 
     fn backup(&self, file: String, prefix: &str) -> Option<Backup> {
-        const EXTENSIONS: [&str; 10] = [
-            "vma", "vma.gz", "vma.lzo", "vma.zst", "vma.bz2", "tar", "tar.gz", "tar.lzo", "tar.zst",
-            "tar.bz2",
-        ];
-        let (stamp, extension) = file.strip_prefix(prefix)?.split_once('.')?;
-        let time =
-            clock::parse_stamp(stamp).filter(|_| EXTENSIONS.contains(&extension) || extension == "tgz")?;
+        let (stamp, _) = file.strip_prefix(prefix)?.split_once('.')?;
+        let time = clock::parse_stamp(stamp).filter(|_| is_backup_name(&file))?;
         let protected = self.dir.join(format!("{file}.protected")).exists();
         Some(Backup { file, time, protected })
     }
