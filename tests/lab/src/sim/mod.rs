@@ -15,6 +15,7 @@ mod dispatch;
 mod fault;
 mod qm;
 mod qmrestore;
+mod rescan;
 
 pub use args::Parsed;
 pub use dispatch::run;

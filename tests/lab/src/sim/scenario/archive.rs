@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ use super::ArchiveGiven;
 use super::observe::hex;
 use crate::sim::Node;
 use crate::sim::compress::Compression;
-use crate::sim::vma::{Config, Device, Header, write_disks};
+use crate::sim::vma::{CLUSTER, Config, Device, Header, Writer};
 
 /// When the archives of scenarios were made.
 const CTIME: i64 = 1_769_774_400;
@@ -167,7 +167,7 @@ fn vma_archive(given: &ArchiveGiven) -> io::Result<Vec<u8>> {
         configs.push(Config { name: "qemu-server.fw".into(), data: firewall.clone().into_bytes() });
     }
     let mut header = Header { uuid: [7; 16], ctime: CTIME, configs, devices: Vec::new() };
-    let mut disks: Vec<Box<dyn Read>> = Vec::new();
+    let mut disks = Vec::new();
     for (id, (key, disk)) in (1..).zip(&given.disks) {
         let size = disk.get("size").and_then(Value::as_u64).unwrap_or_default();
         let mapped = config.lines().find_map(|line| {
@@ -175,9 +175,19 @@ fn vma_archive(given: &ArchiveGiven) -> io::Result<Vec<u8>> {
         });
         let name = mapped.unwrap_or_else(|| format!("drive-{key}"));
         header.devices.push(Device { id, name, size });
-        disks.push(Box::new(io::Cursor::new(disk_content(disk, size))));
+        disks.push((id, disk_content(disk, size)));
     }
-    Ok(write_disks(Vec::new(), &header, &mut disks, &mut |_, _| {})?.0)
+    let mut writer = Writer::new(Vec::new(), &header)?;
+    // The real program reads all disks at once, so that their clusters take turns.
+    let longest = disks.iter().map(|(_, content)| content.len().div_ceil(CLUSTER)).max().unwrap_or_default();
+    for number in 0..longest {
+        for (id, content) in &disks {
+            if let Some(data) = content.chunks(CLUSTER).nth(number) {
+                writer.cluster(*id, u32::try_from(number).map_err(io::Error::other)?, data)?;
+            }
+        }
+    }
+    writer.finish()
 }
 
 fn disk_content(disk: &Value, size: u64) -> Vec<u8> {

@@ -1,0 +1,89 @@
+//! Changing configurations.
+
+use super::VM;
+use crate::sim::node::GuestConfig;
+use crate::sim::node::config::Section;
+use crate::sim::node::property::{Properties, is_disk_key};
+use crate::sim::{Failure, Io, Node, Outcome, Parsed, rescan};
+
+/// Parameters that are no settings.
+const OWN: [&str; 7] = ["vmid", "delete", "skiplock", "force", "revert", "digest", "background_delay"];
+/// Settings that a running VM takes over at once; all others wait for its next start.
+const AT_ONCE: [&str; 9] =
+    ["name", "description", "onboot", "protection", "tags", "startup", "hookscript", "lock", "template"];
+
+pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
+    let vmid = call.vmid();
+    node.config(VM, vmid)?;
+    let _lock = node.lock_guest(VM, vmid, 10, &mut |text| drop(write!(io.stderr, "{text}")))?;
+    let mut config = node.config(VM, vmid)?;
+    if let Some(lock) = config.lock().filter(|_| !call.is_on("skiplock")) {
+        return Err(Failure::new(format!("VM is locked ({lock})")));
+    }
+    let changes: Vec<_> = call.params.iter().filter(|(key, _)| !OWN.contains(&key.as_str())).collect();
+    let shown = call.params.iter().filter(|(key, _)| *key == "delete" || !OWN.contains(&key.as_str()));
+    let shown: String = shown.map(|(key, value)| format!(" -{key} {value}")).collect();
+    if !shown.is_empty() {
+        io.line(&format!("update VM {vmid}:{shown}"));
+    }
+    let waits = |key: &str| node.running(VM, vmid).is_some() && !AT_ONCE.contains(&key);
+    for key in call.get("revert").into_iter().flat_map(|list| list.split(',')) {
+        pending(&mut config).remove(key);
+    }
+    for key in call.get("delete").into_iter().flat_map(|list| list.split([',', ' ', ';'])) {
+        if waits(key) {
+            delete_later(&mut config, key);
+        } else {
+            delete(&mut config, key);
+        }
+    }
+    for (key, value) in changes {
+        if key == "description" {
+            config.main.description = Some(value.trim_end_matches('\n').to_owned());
+        } else if waits(key) {
+            pending(&mut config).set(key, value);
+        } else {
+            config.main.set(key, value);
+        }
+    }
+    config.sections.retain(|(name, section)| name != "PENDING" || !section.is_empty());
+    node.write_config(VM, vmid, &config)?;
+    Ok(0)
+}
+
+/// The section of pending changes, made if there is none; it stands in front of the snapshots.
+fn pending(config: &mut GuestConfig) -> &mut Section {
+    if !config.sections.first().is_some_and(|(name, _)| name == "PENDING") {
+        config.sections.insert(0, ("PENDING".into(), Section::default()));
+    }
+    &mut config.sections[0].1
+}
+
+fn delete_later(config: &mut GuestConfig, key: &str) {
+    let pending = pending(config);
+    pending.remove(key);
+    let keys = pending.get("delete").map_or_else(|| key.to_owned(), |keys| format!("{keys},{key}"));
+    pending.set("delete", keys);
+}
+
+/// Deletes a setting. The volume of a disk is kept as unused.
+fn delete(config: &mut GuestConfig, key: &str) {
+    if key == "description" {
+        config.main.description = None;
+        return;
+    }
+    let Some(value) = config.main.remove(key).filter(|_| is_disk_key(key)) else { return };
+    let disk = Properties::parse(&value);
+    if let Some(volid) = disk.volume().filter(|volid| volid.contains(':') && !disk.is_cdrom()) {
+        rescan::add_unused(config, volid);
+    }
+}
+
+pub(super) fn unlock(node: &Node, call: &Parsed) -> Outcome<i32> {
+    let vmid = call.vmid();
+    let mut config = node.config(VM, vmid)?;
+    if config.main.remove("lock").is_some() {
+        node.write_config(VM, vmid, &config)?;
+    }
+    Ok(0)
+}
