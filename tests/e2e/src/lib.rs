@@ -1,1 +1,113 @@
-//! Helpers for the end-to-end tests.
+//! Running the recovery programs in a lab, as an operator would, and looking at what came of it.
+
+mod terminal;
+
+use std::{
+    io,
+    process::{Command, Output, Stdio},
+};
+
+use restore_lab::{
+    lab::{Front, Lab, LabBuilder},
+    ssh::OpenSsh,
+};
+
+pub use terminal::Terminal;
+
+/// What a run of a program left to look at.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; 256 when it was killed by a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    fn new(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(256),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The report that was printed with `--json`.
+    pub fn report(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON report ({error}): {self}"))
+    }
+
+    /// Wants this exit code, and shows everything when it is another one.
+    #[track_caller]
+    #[must_use]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    /// Wants these words in what was said, on either stream. Lines may be wrapped anywhere.
+    #[track_caller]
+    #[must_use]
+    pub fn says(self, words: &str) -> Self {
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = flat(&format!("{} {}", self.stdout, self.stderr));
+        assert!(said.contains(&flat(words)), "`{words}` is not in:\n{self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { code, stdout, stderr } = self;
+        write!(f, "exit {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+/// Runs `restore-vm` without a terminal.
+pub fn restore_vm(lab: &Lab, words: &[&str]) -> Ran {
+    run(restore_vm_command(lab, words))
+}
+
+/// `restore-vm` with these words, not yet started.
+pub fn restore_vm_command(lab: &Lab, words: &[&str]) -> Command {
+    let mut command = lab.command("restore-vm");
+    command.args(words);
+    command
+}
+
+/// Runs a command to its end, without a terminal and without input.
+pub fn run(mut command: Command) -> Ran {
+    let output = command.stdin(Stdio::null()).output();
+    Ran::new(&output.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}")))
+}
+
+/// Starts a lab, or says why the test is skipped. In CI nothing is skipped.
+pub fn start(builder: LabBuilder, front: Front) -> Option<Lab> {
+    if front == Front::OpenSsh && OpenSsh::find().is_none() {
+        assert!(std::env::var_os("CI").is_none(), "sshd is not installed, and in CI it has to be");
+        eprintln!("SKIPPED: sshd is not installed");
+        return None;
+    }
+    Some(builder.front(front).start().unwrap_or_else(|error| panic!("the lab does not start: {error}")))
+}
+
+/// A guest's configuration without what differs after every restore: the numbers of its volumes, and the generation id
+/// that tells a guest that it is not the one it was.
+pub fn settings(lab: &Lab, config: &str) -> io::Result<Vec<String>> {
+    let text = lab.read(config)?;
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| !line.starts_with("vmgenid:"))
+        .map(|line| match line.split_once("-disk-") {
+            Some((front, rest)) => {
+                let options = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+                format!("{front}-disk-N{options}")
+            }
+            None => line.to_owned(),
+        })
+        .collect();
+    lines.sort();
+    Ok(lines)
+}

@@ -44,6 +44,7 @@ pub struct LabBuilder {
     compress: &'static str,
     backups: Vec<&'static str>,
     extra: Vec<(String, String)>,
+    storages: String,
 }
 
 impl Default for LabBuilder {
@@ -56,7 +57,14 @@ impl LabBuilder {
     /// PVE 8, the embedded server, a VM and a container with two backups each.
     pub fn new() -> Self {
         let backups = vec!["2026_01_29-01_00_04", "2026_01_30-01_00_04"];
-        Self { version: 8, front: Front::Embedded, compress: "zstd", backups, extra: Vec::new() }
+        Self {
+            version: 8,
+            front: Front::Embedded,
+            compress: "zstd",
+            backups,
+            extra: Vec::new(),
+            storages: String::new(),
+        }
     }
 
     /// Major version of Proxmox VE.
@@ -87,6 +95,14 @@ impl LabBuilder {
         self
     }
 
+    /// Adds a storage, as a section of `storage.cfg`.
+    #[must_use]
+    pub fn storage(mut self, section: &str) -> Self {
+        self.storages.push('\n');
+        self.storages.push_str(section);
+        self
+    }
+
     /// Writes one more file on the node before anything starts.
     #[must_use]
     pub fn file(mut self, on_node: &str, text: &str) -> Self {
@@ -107,7 +123,7 @@ impl LabBuilder {
             version: self.version.to_string(),
             name: NODE.to_owned(),
         };
-        lay_out(&shell.root, &addresses)?;
+        lay_out(&shell.root, &addresses, &self.storages)?;
         shell.link_programs(&simulator)?;
         let node = Node::open(&shell.root, self.version)?;
         make_guests(&node, &addresses)?;
@@ -200,7 +216,7 @@ impl Addresses {
     }
 }
 
-fn lay_out(root: &Path, addresses: &Addresses) -> io::Result<()> {
+fn lay_out(root: &Path, addresses: &Addresses, storages: &str) -> io::Result<()> {
     let folders = [
         "root",
         "var/lib/vz/dump",
@@ -225,9 +241,12 @@ fn lay_out(root: &Path, addresses: &Addresses) -> io::Result<()> {
     }
     fs::write(
         root.join("etc/pve/storage.cfg"),
-        "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup\n\n\
-         lvmthin: local-lvm\n\tthinpool data\n\tvgname pve\n\tcontent images,rootdir\n",
+        format!(
+            "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup\n\n\
+             lvmthin: local-lvm\n\tthinpool data\n\tvgname pve\n\tcontent images,rootdir\n{storages}"
+        ),
     )?;
+    fs::create_dir_all(root.join("mnt/data"))?;
     fs::create_dir_all(root.join("etc/network"))?;
     fs::write(
         root.join("etc/network/interfaces"),

@@ -36,11 +36,20 @@ impl Lab {
         if let Some(nth) = nth {
             entry["nth"] = nth.into();
         }
+        self.add_fault(&entry)
+    }
+
+    fn add_fault(&self, entry: &serde_json::Value) -> io::Result<()> {
         let path = self.path("/etc/pve-sim-faults.json");
         let known = fs::read_to_string(&path).unwrap_or_else(|_| "[]".to_owned());
         let mut faults: Vec<serde_json::Value> = serde_json::from_str(&known).map_err(io::Error::other)?;
-        faults.push(entry);
+        faults.push(entry.clone());
         fs::write(path, serde_json::to_string(&faults).map_err(io::Error::other)?)
+    }
+
+    /// Every command that begins with these words takes so much longer.
+    pub fn slow_down(&self, words: &[&str], milliseconds: u64) -> io::Result<()> {
+        self.add_fault(&serde_json::json!({ "match": words, "action": { "delay_ms": milliseconds } }))
     }
 
     /// The node's settings that no real file can tell, changed.
@@ -71,6 +80,22 @@ impl Lab {
         let folder = self.path(&place.path);
         fs::remove_dir_all(folder.join("etc"))?;
         fs::write(folder.join("ransom.txt"), "all your files are belong to us\n")
+    }
+
+    /// Changes something in a guest, as its users do after the last backup. It still boots.
+    pub fn write_to_guest(&self, vmid: u32, text: &str) -> io::Result<()> {
+        let node = self.node()?;
+        let (kind, key) =
+            if vmid == super::CT { (GuestKind::Ct, "rootfs") } else { (GuestKind::Vm, "scsi0") };
+        let config = node.config(kind, vmid).map_err(|e| io::Error::other(e.text))?;
+        let volid = config.main.get(key).and_then(|v| v.split(',').next()).unwrap_or_default();
+        let path = self.path(&node.place(volid).map_err(|e| io::Error::other(e.text))?.path);
+        match kind {
+            GuestKind::Ct => fs::write(path.join("root/work.txt"), text),
+            GuestKind::Vm => {
+                fs::OpenOptions::new().write(true).open(path)?.write_all_at(text.as_bytes(), 4 << 20)
+            }
+        }
     }
 
     /// Adds a line to a guest's configuration, at its top.

@@ -1,0 +1,171 @@
+//! What goes wrong on the way costs the operator nothing.
+
+use restore_e2e::{restore_vm, settings};
+use restore_lab::lab::{CT, Fault, Inventory, Lab, LabBuilder, VM};
+
+const VM_CONF: &str = "/etc/pve/qemu-server/101.conf";
+const CT_CONF: &str = "/etc/pve/lxc/102.conf";
+const NEWEST_VM: &str = "vzdump-qemu-101-2026_01_30-01_00_04.vma.zst";
+const NEWEST_CT: &str = "vzdump-lxc-102-2026_01_30-01_00_04.tar.zst";
+
+/// A guest as it has to be again after a failure.
+#[derive(Debug, PartialEq)]
+struct Guest {
+    settings: Vec<String>,
+    disks: Vec<String>,
+    firewall: Option<String>,
+    state: String,
+}
+
+fn guest(lab: &Lab, vmid: u32) -> Guest {
+    let (tool, config, disks): (_, _, &[&str]) =
+        if vmid == VM { ("qm", VM_CONF, &["scsi0", "efidisk0"]) } else { ("pct", CT_CONF, &["rootfs"]) };
+    let status = lab.on_node(&[tool, "status", &vmid.to_string()]).unwrap();
+    Guest {
+        settings: settings(lab, config).unwrap(),
+        disks: disks.iter().map(|key| lab.disk_sha256(config, key).unwrap()).collect(),
+        firewall: lab.read(&format!("/etc/pve/firewall/{vmid}.fw")).ok(),
+        state: String::from_utf8_lossy(&status.stdout).into_owned(),
+    }
+}
+
+/// Volumes, configurations, locks: what a failed run must not leave more of.
+fn leftovers(before: &Inventory, after: &Inventory) -> Vec<String> {
+    let named = |name: &String| {
+        name.starts_with("/var/lib/vz/dump/") || name.starts_with("/var/tmp/pve-restore/guest-")
+    };
+    after.files.keys().filter(|name| !before.files.contains_key(*name) && !named(name)).cloned().collect()
+}
+
+fn fails() -> Fault {
+    Fault::Fails { exit: 255, stderr: "the disk controller caught fire".to_owned() }
+}
+
+#[rstest::rstest]
+#[case::fails(fails())]
+#[case::killed_early(Fault::KilledAfter(1 << 20))]
+#[case::full(Fault::FullAfter(1 << 20))]
+fn a_vm_restore_that_fails_leaves_the_vm_as_it_was(#[case] fault: Fault, #[values(8, 9)] pve: u8) {
+    let lab = LabBuilder::new().pve(pve).start().unwrap();
+    lab.write_to_guest(VM, "work since the last backup").unwrap();
+    let (before, stock) = (guest(&lab, VM), lab.inventory().unwrap());
+    lab.fault(&["qmrestore"], Some(1), &fault).unwrap();
+    let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(2).report();
+    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(report["state"], "rolled back: the guest is as it was before");
+    assert_eq!(leftovers(&stock, &lab.inventory().unwrap()), [""; 0], "{report:#}");
+}
+
+#[rstest::rstest]
+#[case::fails(fails())]
+#[case::killed_early(Fault::KilledAfter(1 << 18))]
+#[case::full(Fault::FullAfter(1 << 18))]
+fn a_container_restore_that_fails_leaves_the_container_as_it_was(
+    #[case] fault: Fault,
+    #[values(8, 9)] pve: u8,
+) {
+    let lab = LabBuilder::new().pve(pve).start().unwrap();
+    lab.write_to_guest(CT, "work since the last backup").unwrap();
+    let (before, stock) = (guest(&lab, CT), lab.inventory().unwrap());
+    lab.fault(&["pct", "restore"], Some(1), &fault).unwrap();
+    let report = restore_vm(&lab, &["102", "--force", "--json"]).exits(2).report();
+    assert_eq!(guest(&lab, CT), before, "{report:#}");
+    assert_eq!(leftovers(&stock, &lab.inventory().unwrap()), [""; 0], "{report:#}");
+}
+
+#[rstest::rstest]
+#[case::safety_backup(&["vzdump"])]
+#[case::reading_the_archive(&["vma", "verify"])]
+fn a_failure_before_anything_is_changed_exits_1(#[case] words: &[&str]) {
+    let lab = Lab::start().unwrap();
+    let before = guest(&lab, VM);
+    lab.fault(words, None, &fails()).unwrap();
+    let _ = restore_vm(&lab, &["101", "--force"]).exits(1).says("nothing was changed");
+    assert_eq!(guest(&lab, VM), before);
+}
+
+#[test]
+fn a_guest_that_does_not_stop_is_left_running() {
+    let lab = Lab::start().unwrap();
+    let before = guest(&lab, VM);
+    lab.fault(&["qm", "shutdown"], None, &fails()).unwrap();
+    let _ = restore_vm(&lab, &["101", "--force"]).exits(2).says("the disk controller caught fire");
+    assert_eq!(guest(&lab, VM), before);
+}
+
+#[rstest::rstest]
+#[case::truncated(|lab: &Lab, file: &str| lab.truncate_archive(file, 60))]
+#[case::flipped(|lab: &Lab, file: &str| lab.flip_bit(file))]
+fn a_corrupt_archive_is_found_before_anything_is_destroyed(
+    #[case] damage: fn(&Lab, &str) -> std::io::Result<()>,
+    #[values((VM, NEWEST_VM), (CT, NEWEST_CT))] of: (u32, &str),
+) {
+    let (vmid, newest) = of;
+    let lab = Lab::start().unwrap();
+    damage(&lab, newest).unwrap();
+    let before = lab.inventory().unwrap();
+    let older = newest.replace("01_30", "01_29");
+    let _ = restore_vm(&lab, &[&vmid.to_string(), "--force"])
+        .exits(1)
+        .says("damaged")
+        .says(&format!("restore-vm {vmid} --archive local:backup/{older}"));
+    assert_eq!(lab.inventory().unwrap(), before);
+}
+
+#[test]
+fn when_every_backup_is_corrupt_that_is_said() {
+    let lab = Lab::start().unwrap();
+    lab.truncate_archive(NEWEST_VM, 60).unwrap();
+    lab.truncate_archive(&NEWEST_VM.replace("01_30", "01_29"), 60).unwrap();
+    let _ = restore_vm(&lab, &["101", "--force"])
+        .exits(1)
+        .says("the only older backup of this guest is damaged as well");
+}
+
+#[test]
+fn an_archive_whose_header_is_damaged_is_refused_and_an_intact_one_named() {
+    let lab = Lab::start().unwrap();
+    std::fs::write(lab.archive(NEWEST_VM), vec![0x55; 50_000]).unwrap();
+    let before = lab.inventory().unwrap();
+    let _ = restore_vm(&lab, &["101", "--force"])
+        .exits(1)
+        .says("cannot be read")
+        .says("restore-vm 101 --archive local:backup/vzdump-qemu-101-2026_01_29-01_00_04.vma.zst");
+    assert_eq!(lab.inventory().unwrap(), before);
+}
+
+#[test]
+fn a_guest_that_does_not_come_up_is_kept_and_the_way_back_is_told() {
+    let lab = Lab::start().unwrap();
+    lab.change_settings(|settings| settings.guests.entry(VM).or_default().never_boots = true).unwrap();
+    let ran = restore_vm(&lab, &["101", "--force", "--json", "--wait", "1"]).exits(4);
+    let report = ran.report();
+    let back = report["kept"][0]["go_back"].as_str().unwrap();
+    assert!(back.starts_with("restore-vm 101 --archive local:backup/vzdump-qemu-101-"), "{report:#}");
+    assert!(report["state"].as_str().unwrap().contains("kept"), "{report:#}");
+}
+
+#[test]
+fn a_guest_that_does_not_start_is_kept_and_the_way_back_is_told() {
+    let lab = Lab::start().unwrap();
+    lab.change_settings(|settings| settings.guests.entry(VM).or_default().start_fails = true).unwrap();
+    let _ = restore_vm(&lab, &["101", "--force"]).exits(4).says("restore-vm 101 --archive local:backup/");
+}
+
+#[test]
+fn a_failed_copy_leaves_nothing() {
+    let lab = Lab::start().unwrap();
+    let stock = lab.inventory().unwrap();
+    lab.fault(&["qmrestore"], Some(1), &Fault::KilledAfter(1 << 20)).unwrap();
+    let ran = restore_vm(&lab, &["101", "--target-id", "901", "--force"]).exits(2);
+    assert_eq!(leftovers(&stock, &lab.inventory().unwrap()), [""; 0], "{ran}");
+}
+
+#[test]
+fn without_a_safety_backup_a_failure_is_said_to_need_the_operator() {
+    let lab = Lab::start().unwrap();
+    lab.fault(&["qmrestore"], Some(1), &Fault::FullAfter(1 << 20)).unwrap();
+    let _ = restore_vm(&lab, &["101", "--safety", "none", "--force"])
+        .exits(3)
+        .says("no safety backup was wanted");
+}
