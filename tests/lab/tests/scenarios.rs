@@ -5,11 +5,28 @@ use std::path::Path;
 use restore_lab::sim::scenario::{Scenario, load};
 
 /// Which scenarios must agree: the group, and the start of the command's name.
-const DONE: &[(u32, &str)] = &[(9, "vzdump")];
+const DONE: &[(u32, &str)] = &[
+    (1, "qmrestore"),
+    (2, "qmrestore"),
+    (3, "qmrestore"),
+    (4, "qmrestore"),
+    (5, "qm"),
+    (7, "qm"),
+    (9, "vzdump"),
+];
+
+/// Scenarios whose output tells of a truncated archive that their `given` calls sound: the first half of a retry.
+const UNTOLD: &[&str] = &["5/first-failed-new-b", "5/first-failed-over-existing"];
 
 /// Scenarios about command lines that only the parser of real options can refuse.
-const PARSER: &[&str] =
-    &["bad-template", "protected-without-storage", "notes-without-storage", "no-arguments", "bad-compress"];
+const PARSER: &[&str] = &[
+    "bad-template",
+    "protected-without-storage",
+    "notes-without-storage",
+    "no-arguments",
+    "bad-compress",
+    "force-option-start (PVE 8)",
+];
 
 fn scenarios() -> Vec<Scenario> {
     load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/scenarios.json.zst"))).unwrap()
@@ -22,7 +39,7 @@ fn the_simulator_does_what_the_real_programs_did() {
         if DONE
             .iter()
             .any(|(group, program)| scenario.group == *group && scenario.program().starts_with(program))
-            && !PARSER.iter().any(|name| scenario.name.contains(name))
+            && !PARSER.iter().chain(UNTOLD).any(|name| scenario.name.contains(name))
         {
             let problems = scenario.check().unwrap();
             if !problems.is_empty() {

@@ -15,7 +15,8 @@ pub(super) fn guest(node: &Node, vmid: u32, line: &mut dyn FnMut(&str) -> Outcom
     sizes(node, vmid, &mut config, line)?;
     let named = named_volumes(&config);
     let storages = node.storages().into_iter();
-    let usable = storages.filter(|storage| storage.allows("images") && node.usable_storage(&storage.id).is_ok());
+    let usable =
+        storages.filter(|storage| storage.allows("images") && node.usable_storage(&storage.id).is_ok());
     let mut volumes: Vec<_> = usable.flat_map(|storage| node.volumes(&storage)).collect();
     volumes.sort_by(|a, b| a.volid.cmp(&b.volid));
     for volume in volumes.iter().filter(|volume| volume.owner == vmid && !named.contains(&volume.volid)) {
@@ -38,7 +39,9 @@ pub(super) fn guest(node: &Node, vmid: u32, line: &mut dyn FnMut(&str) -> Outcom
 
 fn sizes(node: &Node, vmid: u32, config: &mut GuestConfig, line: &mut dyn FnMut(&str) -> Outcome) -> Outcome {
     for (key, mut disk) in qm::disks(&config.main).into_iter().filter(|(_, disk)| !disk.is_cdrom()) {
-        let Some(volid) = disk.volume().filter(|volid| !volid.starts_with('/')).map(str::to_owned) else { continue };
+        let Some(volid) = disk.volume().filter(|volid| !volid.starts_with('/')).map(str::to_owned) else {
+            continue;
+        };
         let Ok(place) = node.place(&volid) else { continue };
         let size = node.volume_size(&place.path);
         let old = disk.get("size").and_then(parse_size);

@@ -15,6 +15,9 @@ use crate::sim::vma::Disk;
 /// The end of the name of the file that keeps what a folder cannot, next to a container volume.
 const SIDECAR: &str = ".sim.json";
 
+/// What a new image file takes at once, in bytes.
+const FIRST_BLOCK: u64 = 4096;
+
 /// A volume that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
@@ -233,6 +236,10 @@ impl Node {
             qcow2::create(&file, size)?;
         } else {
             file.set_len(size)?;
+            if storage.is_folder() {
+                // The real tool fills the first block, to find out later how the file system aligns.
+                file.write_all_at(&vec![0; usize::try_from(size.min(FIRST_BLOCK)).unwrap_or_default()], 0)?;
+            }
         }
         let lines = allocation_lines(&storage, &path, format, size);
         Ok((Volume { volid, owner: vmid, format: format.into(), size, path }, lines))

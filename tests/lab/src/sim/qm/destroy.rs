@@ -18,7 +18,9 @@ pub(super) fn destroy(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i3
         ));
     }
     if !purge && node.is_replicated(vmid) {
-        return refuse(format!("unable to remove VM {vmid} - replication job exists and purge parameter not set."));
+        return refuse(format!(
+            "unable to remove VM {vmid} - replication job exists and purge parameter not set."
+        ));
     }
     if node.running(VM, vmid).is_some() {
         return Err(Failure::with_status(format!("VM {vmid} is running - destroy failed"), 25));

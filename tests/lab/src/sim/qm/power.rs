@@ -171,9 +171,9 @@ pub(super) fn reboot(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32
 pub(super) fn wait(node: &Node, call: &Parsed) -> Outcome<i32> {
     let vmid = call.vmid();
     node.config(VM, vmid)?;
-    let limit = call.number("timeout").map(|seconds| {
-        Duration::from_millis(seconds * 1000 / node.settings().time_divisor.max(1))
-    });
+    let limit = call
+        .number("timeout")
+        .map(|seconds| Duration::from_millis(seconds * 1000 / node.settings().time_divisor.max(1)));
     let start = Instant::now();
     while node.running(VM, vmid).is_some() {
         if limit.is_some_and(|limit| start.elapsed() >= limit) {

@@ -146,7 +146,12 @@ impl Restore<'_, '_> {
         })
     }
 
-    fn stream(&mut self, old: &GuestConfig, limit: Option<u64>, stdin: &mut dyn std::io::Read) -> Outcome<bool> {
+    fn stream(
+        &mut self,
+        old: &GuestConfig,
+        limit: Option<u64>,
+        stdin: &mut dyn std::io::Read,
+    ) -> Outcome<bool> {
         let node = self.node;
         let stop = source::Stop::default();
         let mut pipe = self.source.open(node, stdin, limit, &stop)?;
@@ -175,15 +180,19 @@ impl Restore<'_, '_> {
             drop(std::io::copy(&mut pipe, &mut std::io::sink()));
             Ok(())
         });
-        let tool = pipe.failure().filter(|_| !node.is_interrupted() && !node.is_killed() && !self.task.is_killed());
+        let tool =
+            pipe.failure().filter(|_| !node.is_interrupted() && !node.is_killed() && !self.task.is_killed());
         if let Some(failure) = tool {
             self.task.line(&source::tool_line(failure))?;
         }
         let outcome = match (outcome, tool) {
-            (Ok(()), Some(failure)) => Err(Failure::new(format!("exit code {}", source::tool_status(failure)))),
+            (Ok(()), Some(failure)) => {
+                Err(Failure::new(format!("exit code {}", source::tool_status(failure))))
+            }
             (outcome, _) => outcome,
         };
-        let outcome = outcome.and_then(|()| config::write(node, self.vmid, &plan, &made, self.call.is_on("unique")));
+        let outcome =
+            outcome.and_then(|()| config::write(node, self.vmid, &plan, &made, self.call.is_on("unique")));
         if let Err(failure) = outcome {
             return Err(self.clean_up(failure, &made));
         }
@@ -227,7 +236,8 @@ impl Restore<'_, '_> {
             if disk.is_cdrom() && !disk.is_cloudinit() {
                 continue;
             }
-            let Some(volid) = disk.volume().filter(|volid| !volid.starts_with('/') && *volid != "none") else {
+            let Some(volid) = disk.volume().filter(|volid| !volid.starts_with('/') && *volid != "none")
+            else {
                 continue;
             };
             // A storage that is gone ends the restore here, whichever key the disk has.
@@ -243,7 +253,9 @@ impl Restore<'_, '_> {
             }
         }
         if outcome.is_ok() {
-            doomed.extend(old.snapshots().filter_map(|(_, snapshot)| snapshot.get("vmstate").map(str::to_owned)));
+            doomed.extend(
+                old.snapshots().filter_map(|(_, snapshot)| snapshot.get("vmstate").map(str::to_owned)),
+            );
         }
         for volid in doomed {
             if let Err(failure) = node.free_volume(&volid) {
@@ -389,4 +401,3 @@ impl Restore<'_, '_> {
         self.task.line(&format!("{words} VM {} state is NOT cleaned up.", self.vmid))
     }
 }
-

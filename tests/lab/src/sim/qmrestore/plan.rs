@@ -65,7 +65,9 @@ impl Plan {
         }
         for id in plan.storages() {
             if !node.storage(id)?.allows("images") {
-                return Err(Failure::new(format!("Content type 'images' is not available on storage '{id}'")));
+                return Err(Failure::new(format!(
+                    "Content type 'images' is not available on storage '{id}'"
+                )));
             }
         }
         Ok(plan)

@@ -178,8 +178,10 @@ fn vma_archive(given: &ArchiveGiven) -> io::Result<Vec<u8>> {
         disks.push((id, disk_content(disk, size)));
     }
     let mut writer = Writer::new(Vec::new(), &header)?;
-    // The real program reads all disks at once, so that their clusters take turns.
+    // The real program reads all disks at once: their clusters take turns, and the first disk is not the first.
     let longest = disks.iter().map(|(_, content)| content.len().div_ceil(CLUSTER)).max().unwrap_or_default();
+    let turns = disks.len().min(1);
+    disks.rotate_left(turns);
     for number in 0..longest {
         for (id, content) in &disks {
             if let Some(data) = content.chunks(CLUSTER).nth(number) {
