@@ -2,10 +2,10 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    process::Command,
 };
 
 use super::{
@@ -25,6 +25,12 @@ pub const NODE: &str = "pve-prod";
 
 /// The port on which the guests answer. Port 22 would need root.
 const GUEST_PORT: u16 = 2222;
+
+/// The port that says that a lab's addresses are taken.
+const CLAIM_PORT: u16 = 2221;
+
+/// For how many labs there are addresses: 254 second parts with 80 groups of three each.
+const LABS: u32 = 254 * 80;
 
 /// Which SSH server stands in front of the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +123,7 @@ impl LabBuilder {
         if !simulator.exists() {
             return Err(io::Error::other(format!("{} is not built", simulator.display())));
         }
-        let addresses = Addresses::unique();
+        let addresses = Addresses::take()?;
         let shell = ShellNode {
             root: folder.path().join("node"),
             version: self.version.to_string(),
@@ -137,7 +143,7 @@ impl LabBuilder {
             node.power_on(kind, vmid).map_err(|failure| io::Error::other(failure.text))?;
         }
         drop(fs::remove_dir_all(shell.root.join("var/log")));
-        self.open(folder, simulator, shell, &addresses)
+        self.open(folder, simulator, shell, addresses)
     }
 
     fn open(
@@ -145,7 +151,7 @@ impl LabBuilder {
         folder: tempfile::TempDir,
         simulator: PathBuf,
         shell: ShellNode,
-        addresses: &Addresses,
+        addresses: Addresses,
     ) -> io::Result<Lab> {
         let (host_key, client_key) = (KeyPair::generate()?, KeyPair::generate()?);
         let options = ServerOptions {
@@ -170,7 +176,7 @@ impl LabBuilder {
         let user = match self.front {
             Front::Embedded => "root".to_owned(),
             // Only root may log anybody else in.
-            Front::OpenSsh => std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+            Front::OpenSsh => this_user()?,
         };
         let operator = Operator::create(
             folder.path(),
@@ -193,7 +199,15 @@ impl LabBuilder {
             (GuestKind::Ct, CT, listening(&addresses.ct)?),
         ];
         let guests = Guests::watch(shell.root.clone(), self.version, guests);
-        Ok(Lab { shell, simulator, server: Some(server), guests: Some(guests), operator, _folder: folder })
+        Ok(Lab {
+            shell,
+            simulator,
+            server: Some(server),
+            guests: Some(guests),
+            operator,
+            _folder: folder,
+            _addresses: addresses.claim,
+        })
     }
 }
 
@@ -203,16 +217,26 @@ struct Addresses {
     node: String,
     vm: String,
     ct: String,
+    /// Whoever holds this has the addresses: guests of two labs on one address would answer for each other.
+    claim: TcpListener,
 }
 
 impl Addresses {
-    fn unique() -> Self {
-        static LABS: AtomicU32 = AtomicU32::new(0);
-        let lab = LABS.fetch_add(1, Ordering::SeqCst);
-        // 1..=254 of the third part are the labs of a process, the second part tells processes apart.
-        let (process, lab) = (1 + (std::process::id() + lab / 80) % 254, 1 + 3 * (lab % 80));
-        let address = |n: u32| format!("127.{process}.{}.1", lab + n);
-        Self { node: address(0), vm: address(1), ct: address(2) }
+    /// Takes the first free ones. Each process begins somewhere else, so that few tries are in vain.
+    fn take() -> io::Result<Self> {
+        for lab in 0..LABS {
+            let lab = (std::process::id() + lab) % LABS;
+            let address = |n: u32| format!("127.{}.{}.1", 1 + lab / 80, 1 + 3 * (lab % 80) + n);
+            match TcpListener::bind((address(0), CLAIM_PORT)) {
+                Ok(claim) => return Ok(Self { node: address(0), vm: address(1), ct: address(2), claim }),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    let text = format!("cannot listen on {}: {error}", address(0));
+                    return Err(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+        Err(io::Error::other("every loopback address for labs is taken"))
     }
 }
 
@@ -331,6 +355,12 @@ fn back_up(simulator: &Path, shell: &ShellNode, compress: &str, time: &str) -> i
         fs::rename(dump.join(&name), dump.join(format!("{lead}{time}{}", &rest[time.len()..])))?;
     }
     Ok(())
+}
+
+/// The user's name. `$USER` is not set everywhere, in a container for instance.
+fn this_user() -> io::Result<String> {
+    let output = Command::new("id").arg("-un").output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {

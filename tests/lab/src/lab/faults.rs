@@ -1,6 +1,13 @@
 //! Breaking things on purpose.
 
-use std::{fs, io, io::Write as _, os::unix::fs::FileExt as _, path::Path};
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use super::{Lab, content::seeded};
 use crate::{
@@ -127,21 +134,31 @@ impl Lab {
     }
 }
 
+/// How long killed processes may take to be gone.
+const END: Duration = Duration::from_secs(5);
+
 /// Ends what still runs on a node: detached jobs outlive their connection, but not the lab.
 pub(super) fn end_processes_of(root: &Path) {
+    let deadline = Instant::now() + END;
+    // What was started while the list was made is found in the next round.
+    loop {
+        let pids = processes_of(root);
+        if pids.is_empty() || Instant::now() > deadline {
+            return;
+        }
+        drop(Command::new("kill").arg("-KILL").args(pids).stderr(Stdio::null()).status());
+    }
+}
+
+/// The processes that were started on the node, told by their environment.
+fn processes_of(root: &Path) -> Vec<String> {
     let wanted = format!("PVE_SIM_ROOT={}", root.display());
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of_this_lab = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_string_lossy().into_owned();
         let environ = fs::read(entry.path().join("environ")).ok()?;
         let is_its = environ.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes());
-        is_its.then(|| entry.file_name().to_string_lossy().into_owned())
+        (is_its && pid.parse::<u32>().is_ok()).then_some(pid)
     });
-    for pid in of_this_lab {
-        drop(
-            std::process::Command::new("kill")
-                .args(["-KILL", &pid])
-                .stderr(std::process::Stdio::null())
-                .status(),
-        );
-    }
+    of_this_lab.collect()
 }

@@ -51,6 +51,8 @@ pub struct Lab {
     guests: Option<Guests>,
     operator: Operator,
     _folder: tempfile::TempDir,
+    /// Keeps other labs off the addresses of this one.
+    _addresses: std::net::TcpListener,
 }
 
 impl Lab {
