@@ -40,7 +40,9 @@ impl Guests {
             while !ended.load(Ordering::SeqCst) {
                 // The settings may change while the lab runs, so the node is opened anew.
                 if let Ok(node) = Node::open(&root, version) {
-                    guests.iter().for_each(|guest| serve(&node, guest, &mut open));
+                    for guest in &guests {
+                        serve(&node, guest, &mut open);
+                    }
                 }
                 thread::park_timeout(POLL);
             }

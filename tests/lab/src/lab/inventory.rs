@@ -67,7 +67,8 @@ fn sha256(path: &Path) -> io::Result<String> {
     } else {
         io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hash))?;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits = hash.finalize();
+    Ok(digits.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}")))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

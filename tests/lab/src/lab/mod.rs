@@ -90,6 +90,10 @@ impl Lab {
     }
 
     /// A command as the operator would type it in the project's folder: one of this workspace's programs.
+    ///
+    /// # Panics
+    ///
+    /// When the program has not been built: no test could say anything without it.
     pub fn command(&self, program: &str) -> Command {
         let path = program_path(program);
         assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
