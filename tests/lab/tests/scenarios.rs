@@ -1,5 +1,7 @@
 //! The simulator against what was seen on real programs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use restore_lab::sim::scenario::{Scenario, load};

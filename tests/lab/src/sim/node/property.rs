@@ -107,7 +107,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 pub fn format_size(bytes: u64) -> String {
     let mut size = bytes;
     for unit in ["", "K", "M", "G"] {
-        if size == 0 || size % 1024 != 0 {
+        if size == 0 || !size.is_multiple_of(1024) {
             return format!("{size}{unit}");
         }
         size /= 1024;

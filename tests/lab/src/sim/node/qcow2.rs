@@ -32,8 +32,8 @@ pub fn create(file: &File, size: u64) -> io::Result<u64> {
     file.set_len(total * CLUSTER)?;
     file.write_all_at(&header, 0)?;
     write_table(file, CLUSTER, (0..blocks).map(|n| (2 + n) * CLUSTER))?;
-    write_table(file, l1 * CLUSTER, (0..l2_tables).map(|n| (l2 + n) * CLUSTER | COPIED))?;
-    write_table(file, l2 * CLUSTER, (0..data_clusters).map(|n| (data + n) * CLUSTER | COPIED))?;
+    write_table(file, l1 * CLUSTER, (0..l2_tables).map(|n| ((l2 + n) * CLUSTER) | COPIED))?;
+    write_table(file, l2 * CLUSTER, (0..data_clusters).map(|n| ((data + n) * CLUSTER) | COPIED))?;
     let counts: Vec<u8> = (0..total).flat_map(|_| 1_u16.to_be_bytes()).collect();
     file.write_all_at(&counts, 2 * CLUSTER)?;
     Ok(data * CLUSTER)

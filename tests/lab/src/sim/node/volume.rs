@@ -182,7 +182,7 @@ impl Node {
             return self.sidecar(path).size;
         }
         let Ok(file) = File::open(real) else { return 0 };
-        if path.ends_with(".qcow2") {
+        if format_of(path) == "qcow2" {
             return qcow2::layout(&file).map_or(0, |(size, _)| size);
         }
         file.metadata().map_or(0, |metadata| metadata.len())
@@ -200,7 +200,7 @@ impl Node {
                 number.split('.').next()?.parse().ok()
             })
             .collect();
-        let number = (0..).find(|number| !taken.contains(number)).unwrap_or_default();
+        let number = (0..=u32::MAX).find(|number| !taken.contains(number)).unwrap_or_default();
         let kind = if format == "subvol" { "subvol" } else { "vm" };
         volume_name(storage, vmid, &format!("{kind}-{vmid}-disk-{number}"), format)
     }
@@ -327,7 +327,7 @@ impl Node {
     /// Reads the first bytes of a volume as a guest sees them.
     pub fn read_volume_start(&self, path: &str, length: usize) -> io::Result<Vec<u8>> {
         let file = File::open(self.path(path))?;
-        let offset = if path.ends_with(".qcow2") { qcow2::layout(&file)?.1 } else { 0 };
+        let offset = if format_of(path) == "qcow2" { qcow2::layout(&file)?.1 } else { 0 };
         let mut bytes = vec![0; length];
         let read = file.read_at(&mut bytes, offset)?;
         bytes.truncate(read);

@@ -22,7 +22,7 @@ pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
     }
     let changes: Vec<_> = call.params.iter().filter(|(key, _)| !OWN.contains(&key.as_str())).collect();
     let shown = call.params.iter().filter(|(key, _)| *key == "delete" || !OWN.contains(&key.as_str()));
-    let shown: String = shown.map(|(key, value)| format!(" -{key} {value}")).collect();
+    let shown = shown.fold(String::new(), |shown, (key, value)| shown + &format!(" -{key} {value}"));
     if !shown.is_empty() {
         io.line(&format!("update VM {vmid}:{shown}"));
     }
@@ -53,7 +53,7 @@ pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
 
 /// The section of pending changes, made if there is none; it stands in front of the snapshots.
 fn pending(config: &mut GuestConfig) -> &mut Section {
-    if !config.sections.first().is_some_and(|(name, _)| name == "PENDING") {
+    if config.sections.first().is_none_or(|(name, _)| name != "PENDING") {
         config.sections.insert(0, ("PENDING".into(), Section::default()));
     }
     &mut config.sections[0].1

@@ -175,11 +175,10 @@ impl Restore<'_, '_> {
         self.free_old(old, &plan)?;
         let mut made = BTreeMap::new();
         let outcome = self.allocate(&plan, &mut made).and_then(|()| self.write(reader, &plan, &made, &stop));
-        let outcome = outcome.and_then(|()| {
+        if outcome.is_ok() {
             // Only now the decompressor gets to the end of its input, and may object to it.
             drop(std::io::copy(&mut pipe, &mut std::io::sink()));
-            Ok(())
-        });
+        }
         let tool =
             pipe.failure().filter(|_| !node.is_interrupted() && !node.is_killed() && !self.task.is_killed());
         if let Some(failure) = tool {

@@ -59,7 +59,7 @@ impl Plan {
                 plan.cloudinit(key, value.trim(), storage);
             }
         }
-        for device in header.devices.iter().filter(|device| !mapped.contains(&device.id)) {
+        if let Some(device) = header.devices.iter().find(|device| !mapped.contains(&device.id)) {
             let name = &device.name;
             return Err(Failure::new(format!("found no device mapping information for device '{name}'")));
         }

@@ -79,7 +79,8 @@ impl Source {
     }
 
     fn is_vma(&self) -> bool {
-        self.path == "-" || self.path.trim_end_matches(self.compression.suffix()).ends_with(".vma")
+        self.path == "-"
+            || self.path.trim_end_matches(self.compression.suffix()).strip_suffix(".vma").is_some()
     }
 
     /// Refuses what is not a backup of a VM.

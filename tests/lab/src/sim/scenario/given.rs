@@ -13,7 +13,7 @@ use super::observe::sha256_of;
 use super::{GuestGiven, Scenario, StorageGiven, VolumeState, impatient};
 use crate::sim::node::settings::Capacity;
 use crate::sim::node::storage::{STORAGE_CFG, disk_usage};
-use crate::sim::node::volume::Sidecar;
+use crate::sim::node::volume::{Sidecar, format_of};
 use crate::sim::node::{qcow2, storage::Storage};
 use crate::sim::{GuestKind, Node};
 
@@ -145,7 +145,7 @@ fn lay_out_volumes(
             continue;
         }
         let file = File::options().read(true).write(true).create_new(true).open(&real)?;
-        let (claim, offset) = match volume.virtual_size.filter(|_| volid.ends_with(".qcow2")) {
+        let (claim, offset) = match volume.virtual_size.filter(|_| format_of(volid) == "qcow2") {
             Some(size) => (volume.content_sha256.as_deref(), qcow2::create(&file, size)?),
             None => {
                 file.set_len(volume.size)?;

@@ -16,7 +16,7 @@ use crate::sim::{GuestKind, Node};
 
 /// Bytes as hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The hash of a file from an offset on.
@@ -124,12 +124,13 @@ pub(super) fn archives(node: &Node, storage: &Storage) -> BTreeMap<String, BTree
     let mut found = BTreeMap::new();
     for name in names(&node.path(&folder)) {
         let mut facts = BTreeMap::new();
-        if name.ends_with(".log") {
+        let end = name.rsplit_once('.').map_or("", |(_, end)| end);
+        if end == "log" {
             facts.insert("log", "true".into());
             found.insert(format!("{}: {name}", storage.id), facts);
             continue;
         }
-        if name.ends_with(".notes") || name.ends_with(".protected") {
+        if matches!(end, "notes" | "protected") {
             continue;
         }
         if let Some(notes) = node.read(&format!("{folder}/{name}.notes")) {
