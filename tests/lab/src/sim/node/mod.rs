@@ -233,7 +233,9 @@ impl Node {
         let path = self.config_path(kind, vmid);
         match self.find_guest(vmid) {
             Some((other, node)) if other != kind || node != self.name() => {
-                Err(Failure::new(format!("close (rename) atomic file '{path}' failed: File exists")))
+                let (own, folder) = (self.name(), kind.folder());
+                let file = format!("/etc/pve/nodes/{own}/{folder}/{vmid}.conf");
+                Err(Failure::new(format!("close (rename) atomic file '{file}' failed: File exists")))
             }
             _ => Ok(self.write(&path, &config.to_string())?),
         }
