@@ -2,7 +2,7 @@
 
 use super::args::{self, Parsed};
 use super::tool::Tool;
-use super::{Io, Node, compress, fault, qm, qmrestore, vma, vzdump};
+use super::{Io, Node, compress, fault, pvesh, pvesm, qm, qmrestore, vma, vzdump};
 
 /// Runs a command on a node; gives its exit status.
 pub fn run(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
@@ -20,6 +20,8 @@ fn program(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
         "zstd" => tool(node, &argv[1..], io, compress::zstd_main),
         "lzop" => tool(node, &argv[1..], io, compress::lzop_main),
         "qm" => parsed(node, argv, io, qm::main),
+        "pvesh" => parsed(node, argv, io, pvesh::main),
+        "pvesm" => parsed(node, argv, io, pvesm::main),
         "vzdump" => parsed(node, argv, io, vzdump::main),
         "qmrestore" => parsed(node, argv, io, qmrestore::main),
         other => {

@@ -10,12 +10,18 @@ pub mod tool;
 pub mod vma;
 pub mod vzdump;
 
+mod addresses;
 mod args;
+mod content;
 mod dispatch;
+mod extract;
 mod fault;
+mod pvesh;
+mod pvesm;
 mod qm;
 mod qmrestore;
 mod rescan;
+mod storages;
 
 pub use args::Parsed;
 pub use dispatch::run;

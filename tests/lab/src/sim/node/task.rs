@@ -1,7 +1,7 @@
 //! Worker tasks: their output goes to the terminal and into a log whose name is the task's ID.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -90,9 +90,20 @@ impl Node {
         id: &str,
         work: impl FnOnce(&mut Task<'_>) -> Outcome,
     ) -> i32 {
-        let (status, outcome, warnings) = match self.task(io.stdout, kind, id, work) {
-            Ok((_, status, outcome, warnings)) => (status, outcome, warnings),
-            Err(failure) => (failure.status, Err(failure), 0),
+        self.worker_upid(io, kind, id, work).0
+    }
+
+    /// The same for a call of the API: gives the exit status and the task's ID.
+    pub fn worker_upid(
+        &self,
+        io: &mut Io<'_>,
+        kind: &str,
+        id: &str,
+        work: impl FnOnce(&mut Task<'_>) -> Outcome,
+    ) -> (i32, String) {
+        let (upid, status, outcome, warnings) = match self.task(io.stdout, kind, id, work) {
+            Ok(done) => done,
+            Err(failure) => (String::new(), failure.status, Err(failure), 0),
         };
         if warnings > 0 {
             io.complain(&format!("Task finished with {warnings} warning(s)!"));
@@ -100,7 +111,7 @@ impl Node {
         if let Err(failure) = outcome {
             io.complain(&one_line(&failure.text));
         }
-        status
+        (status, upid)
     }
 
     /// Runs a task inside another one or a request: own log, own result. Gives its UPID and its outcome.
@@ -130,6 +141,8 @@ impl Node {
             fs::create_dir_all(parent)?;
         }
         let log = File::options().create(true).append(true).open(path)?;
+        // Held as long as the task runs: that tells it from one that was killed.
+        log.try_lock().map_err(io::Error::from)?;
         let mut task = Task { upid: upid.clone(), stdout, log, warnings: 0, killed: None };
         let outcome = work(&mut task);
         let warnings = task.warnings;
