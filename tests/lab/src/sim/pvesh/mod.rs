@@ -127,7 +127,9 @@ fn is_here(node: &Node, name: &str) -> Outcome {
 
 /// The digest of a configuration file.
 fn digest(text: &str) -> String {
-    format!("{:x}", sha1::Sha1::digest(text))
+    let bytes = sha1::Sha1::digest(text);
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+    bytes.iter().flat_map(digits).flatten().collect()
 }
 
 /// The refusal of a parameter.
