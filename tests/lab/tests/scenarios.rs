@@ -34,20 +34,33 @@ fn scenarios() -> Vec<Scenario> {
     load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/scenarios.json.zst"))).unwrap()
 }
 
+/// Whether the simulator has to agree.
+fn is_done(scenario: &Scenario) -> bool {
+    let mut done = DONE.iter();
+    done.any(|(group, program)| scenario.group == *group && scenario.program().starts_with(program))
+        && !PARSER.iter().chain(UNTOLD).any(|name| scenario.name.contains(name))
+}
+
+/// What the simulator does otherwise than the real program.
+fn disagreement(scenario: &Scenario) -> Option<String> {
+    let problems = scenario.check().unwrap();
+    (!problems.is_empty()).then(|| format!("{}\n{}", scenario.name, problems.join("\n")))
+}
+
 #[test]
 fn the_simulator_does_what_the_real_programs_did() {
-    let mut disagreements = Vec::new();
-    for scenario in scenarios() {
-        if DONE
-            .iter()
-            .any(|(group, program)| scenario.group == *group && scenario.program().starts_with(program))
-            && !PARSER.iter().chain(UNTOLD).any(|name| scenario.name.contains(name))
-        {
-            let problems = scenario.check().unwrap();
-            if !problems.is_empty() {
-                disagreements.push(format!("{}\n{}", scenario.name, problems.join("\n")));
-            }
-        }
+    let scenarios: Vec<_> = scenarios().into_iter().filter(is_done).collect();
+    for (group, program) in DONE {
+        let tried = scenarios.iter().any(|scenario| scenario.group == *group);
+        assert!(tried, "no scenario of group {group} for {program}");
     }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) * 2;
+    let disagreements: Vec<String> = std::thread::scope(|scope| {
+        let parts = scenarios.chunks(scenarios.len().div_ceil(threads));
+        let running: Vec<_> = parts
+            .map(|part| scope.spawn(|| part.iter().filter_map(disagreement).collect::<Vec<_>>()))
+            .collect();
+        running.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    });
     assert!(disagreements.is_empty(), "{} disagree\n{}", disagreements.len(), disagreements.join("\n\n"));
 }
