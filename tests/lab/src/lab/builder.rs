@@ -281,7 +281,8 @@ fn lay_out(root: &Path, addresses: &Addresses, storages: &str) -> io::Result<()>
         ),
     )?;
     fs::write(root.join("etc/hostname"), format!("{NODE}\n"))?;
-    let settings = Settings { node: NODE.to_owned(), header_timeout_ms: 2_000, ..Settings::default() };
+    let settings =
+        Settings { node: NODE.to_owned(), header_timeout_ms: 2_000, time_divisor: 60, ..Settings::default() };
     settings.write(root)
 }
 

@@ -128,6 +128,12 @@ impl Lab {
         Ok(lines.iter().filter_map(|line| line["exec"].as_str().map(str::to_owned)).collect())
     }
 
+    /// How many seconds the node spent on remote executions that ended.
+    pub fn execution_seconds(&self) -> io::Result<f64> {
+        let lines = lines(&self.path("/var/log/pve-sim/exec.jsonl"))?;
+        Ok(lines.iter().filter_map(|line| line["took"].as_f64()).sum())
+    }
+
     /// Where a guest answers, as `ADDRESS:PORT`.
     pub fn guest_address(&self, vmid: u32) -> Option<std::net::SocketAddr> {
         self.guests.as_ref().and_then(|guests| guests.address(vmid))

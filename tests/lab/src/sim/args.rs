@@ -79,6 +79,19 @@ const COMMANDS: &[Usage] = &[
     usage("qm listsnapshot", &["vmid"]),
     usage("qm set", &["vmid"]),
     usage("qm wait", &["vmid"]),
+    usage("pct restore", &["vmid", "ostemplate"]),
+    usage("pct list", &[]),
+    usage("pct start", &["vmid"]),
+    usage("pct stop", &["vmid"]),
+    usage("pct shutdown", &["vmid"]),
+    usage("pct status", &["vmid"]),
+    usage("pct config", &["vmid"]),
+    usage("pct pending", &["vmid"]),
+    usage("pct destroy", &["vmid"]),
+    usage("pct unlock", &["vmid"]),
+    usage("pct listsnapshot", &["vmid"]),
+    usage("pct set", &["vmid"]),
+    Usage { words: "pct exec", positional: &["vmid"], more: true },
 ];
 
 const FLAGS: &[&str] = &[

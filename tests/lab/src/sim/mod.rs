@@ -16,6 +16,8 @@ mod content;
 mod dispatch;
 mod extract;
 mod fault;
+mod pct;
+mod pct_restore;
 mod pvesh;
 mod pvesm;
 mod qm;

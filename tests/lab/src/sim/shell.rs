@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Folders and files of the node that commands name. Everything else, `/usr/bin` or `/proc`, is the machine's own.
@@ -62,7 +62,8 @@ impl ShellNode {
 
     /// Runs one command text as a login shell would and gives its exit status.
     pub fn run(&self, text: &str) -> io::Result<ExitStatus> {
-        self.record(text)?;
+        let started = Instant::now();
+        self.record(&serde_json::json!({ "time": now(), "exec": text }))?;
         let root = self.root.to_string_lossy().into_owned();
         let path = format!(
             "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -90,18 +91,21 @@ impl ShellNode {
         for thread in [out, err].into_iter().flatten() {
             drop(thread.join());
         }
+        self.record(&serde_json::json!({ "time": now(), "took": started.elapsed().as_secs_f64() }))?;
         Ok(status)
     }
 
-    /// One line for each remote execution.
-    fn record(&self, text: &str) -> io::Result<()> {
+    /// One line when a remote execution begins, and one when it ended.
+    fn record(&self, line: &serde_json::Value) -> io::Result<()> {
         let folder = self.root.join("var/log/pve-sim");
         fs::create_dir_all(&folder)?;
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let line = serde_json::json!({ "time": time, "exec": text }).to_string() + "\n";
         let mut file = fs::OpenOptions::new().append(true).create(true).open(folder.join("exec.jsonl"))?;
-        file.write_all(line.as_bytes())
+        file.write_all(format!("{line}\n").as_bytes())
     }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 fn copier<R, W>(mut from: R, mut to: W, root: String) -> thread::JoinHandle<io::Result<()>>

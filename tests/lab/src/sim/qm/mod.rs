@@ -10,6 +10,7 @@ mod list;
 mod power;
 mod set;
 
+pub(super) use list::snapshot_tree;
 pub(super) use power::start_vm;
 
 const VM: GuestKind = GuestKind::Vm;

@@ -240,11 +240,14 @@ fn tar_archive(given: &ArchiveGiven, claims: &mut Claims) -> io::Result<Vec<u8>>
         let text = |key: &str| file.get(key).and_then(Value::as_str);
         let number = |key: &str| file.get(key).and_then(Value::as_u64);
         if path.ends_with('/') {
-            add(path, None, 0)?;
+            add(&format!(".{path}"), None, 0)?;
         } else {
             let content = claims.content(text("sha256").unwrap_or_default(), number("size"));
-            add(path, Some(&content), number("uid").unwrap_or_default())?;
+            add(&format!(".{path}"), Some(&content), number("uid").unwrap_or_default())?;
         }
     }
-    tar.into_inner()
+    // GNU tar fills its last record.
+    let mut bytes = tar.into_inner()?;
+    bytes.resize(bytes.len().next_multiple_of(20 * 512), 0);
+    Ok(bytes)
 }

@@ -12,7 +12,7 @@ use crate::sim::Node;
 /// Lines that a program would not read: tools that make file systems, job control, warnings of perl, and the
 /// decompressors, whose place among the other lines depends on chance.
 const NOISE: &str = concat!(
-    r"^\s*$|^(Creating filesystem|Filesystem UUID|Superblock backups|\t\s*\d|mke2fs|Discarding|Allocating|Writing |Creating journal)",
+    r"^\s*$|^(Creating filesystem|Filesystem UUID|Superblock backups|\t\s*\d|mke2fs|Error while enabling multiple|Total bytes read: |Discarding|Allocating|Writing |Creating journal)",
     r"|^/bin/bash: |^ +(<PID>|\d+) .*\|",
     r"|at /usr/share/perl5/|property is (not defined|missing)|^(vm|ct) \d+ - unable to parse",
     r"|Read error \(39\)|unexpected end of file|^(gzip|lzop|tar|zstd): |Decoding error \(36\)|unsupported format",
