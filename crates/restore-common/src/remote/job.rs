@@ -60,12 +60,13 @@ echo "$dir" && echo "$pid""#
 }
 
 /// What the scripts about a running job begin with. A process id alone is not enough: it may be somebody else's by
-/// now, so the folder must stand among the arguments of the process.
+/// now, so the folder must stand among the arguments of the process. Nor is its end the end of the work: a process that
+/// nobody has asked after yet keeps its id, so the status counts first.
 fn about(job: &Job) -> String {
     let (dir, pid) = (quoted(&job.dir), job.pid);
     format!(
         r#"cd {dir} || exit 3
-runs() {{ grep -qF {dir} /proc/{pid}/cmdline 2>/dev/null; }}
+busy() {{ [ ! -e status ] && grep -qF {dir} /proc/{pid}/cmdline 2>/dev/null; }}
 report() {{ {{ echo "$(cat status 2>/dev/null || echo gone) $(wc -c <out)"; tail -c 65536 err; }} >&2; }}
 "#
     )
@@ -73,19 +74,21 @@ report() {{ {{ echo "$(cat status 2>/dev/null || echo gone) $(wc -c <out)"; tail
 
 /// Standard output: what the job prints from `offset` on. Standard error, at the end: the report.
 fn follow_script(job: &Job, offset: u64) -> String {
-    let (about, pid, from) = (about(job), job.pid, offset + 1);
+    let (about, from) = (about(job), offset + 1);
     format!(
-        r"{about}if runs; then tail -c +{from} -f -s 0.1 --pid={pid} out; else tail -c +{from} out; fi 2>/dev/null
+        r"{about}while busy; do sleep 0.1; done </dev/null >/dev/null 2>&1 &
+tail -c +{from} -f -s 0.1 --pid=$! out 2>/dev/null
 report"
     )
 }
 
 fn cancel_script(job: &Job) -> String {
-    let (about, pid, seconds) = (about(job), job.pid, CANCEL_WITHIN.as_secs());
+    let (about, pid, tries) = (about(job), job.pid, CANCEL_WITHIN.as_millis() / 100);
     format!(
-        r"{about}if runs; then
+        r"{about}if busy; then
 kill -TERM -{pid}
-timeout {seconds} tail -f -s 0.1 --pid={pid} /dev/null || exit 4
+for i in $(seq {tries}); do busy || break; sleep 0.1; done
+busy && exit 4
 fi
 tail -n 40 out
 report"
