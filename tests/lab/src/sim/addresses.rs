@@ -4,14 +4,19 @@ use serde_json::{Value, json};
 
 use super::node::config::Section;
 use super::node::property::Properties;
-use super::node::{Failure, GuestKind, Node, Outcome};
+use super::node::{Failure, GuestConfig, GuestKind, Node, Outcome};
+
+/// Whether a VM's agent is enabled.
+pub(super) fn has_agent(config: &Section) -> bool {
+    let agent = config.get("agent").map(Properties::parse).unwrap_or_default();
+    let enabled = agent.value.as_deref().or(agent.get("enabled"));
+    enabled.is_some_and(|flag| matches!(flag, "1" | "on" | "yes" | "true"))
+}
 
 /// Checks that a VM's agent can be asked, with the words of a node.
-pub(super) fn require_agent(node: &Node, vmid: u32) -> Outcome {
+pub(super) fn require_agent(node: &Node, vmid: u32) -> Outcome<GuestConfig> {
     let config = node.config(GuestKind::Vm, vmid)?;
-    let agent = config.main.get("agent").map(Properties::parse).unwrap_or_default();
-    let enabled = agent.value.as_deref().or(agent.get("enabled"));
-    if !enabled.is_some_and(|flag| matches!(flag, "1" | "on" | "yes" | "true")) {
+    if !has_agent(&config.main) {
         return Err(Failure::new("No QEMU guest agent configured"));
     }
     if node.running(GuestKind::Vm, vmid).is_none() {
@@ -20,13 +25,12 @@ pub(super) fn require_agent(node: &Node, vmid: u32) -> Outcome {
     if !node.has_booted(GuestKind::Vm, vmid) {
         return Err(Failure::new("QEMU guest agent is not running"));
     }
-    Ok(())
+    Ok(config)
 }
 
 /// The interfaces that a VM's agent tells.
 pub(super) fn of_agent(node: &Node, vmid: u32) -> Outcome<Vec<Value>> {
-    require_agent(node, vmid)?;
-    let config = node.config(GuestKind::Vm, vmid)?.main;
+    let config = require_agent(node, vmid)?.main;
     let mut list = vec![interface(
         "lo",
         "00:00:00:00:00:00",

@@ -2,7 +2,7 @@
 
 use super::args::{self, Parsed};
 use super::tool::Tool;
-use super::{Io, Node, compress, fault, pct, pvesh, pvesm, qm, qmrestore, vma, vzdump};
+use super::{Io, Node, compress, fault, ha, pct, pvesh, pvesm, qm, qmrestore, vma, vzdump};
 
 /// Runs a command on a node; gives its exit status.
 pub fn run(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
@@ -21,6 +21,7 @@ fn program(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
         "lzop" => tool(node, &argv[1..], io, compress::lzop_main),
         "pct" => parsed(node, argv, io, pct::main),
         "qm" => parsed(node, argv, io, qm::main),
+        "ha-manager" => parsed(node, argv, io, ha::main),
         "pvesh" => parsed(node, argv, io, pvesh::main),
         "pvesm" => parsed(node, argv, io, pvesm::main),
         "vzdump" => parsed(node, argv, io, vzdump::main),

@@ -16,6 +16,7 @@ mod content;
 mod dispatch;
 mod extract;
 mod fault;
+mod ha;
 mod pct;
 mod pct_restore;
 mod pvesh;

@@ -122,6 +122,13 @@ fn free(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
 }
 
 fn alloc(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
+    let volid = allocate(node, call, io)?;
+    io.line(&format!("successfully created '{volid}'"));
+    Ok(())
+}
+
+/// Makes an image; gives its volume ID.
+pub(super) fn allocate(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<String> {
     let get = |name: &str| call.get(name).unwrap_or_default();
     let (storage, file) = (get("storage"), get("filename"));
     let format = call.get("format").or(file.rsplit_once('.').map(|(_, end)| end)).unwrap_or("raw");
@@ -135,11 +142,11 @@ fn alloc(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
     for line in &lines {
         io.line(line);
     }
-    io.line(&format!("successfully created '{}'", volume.volid));
-    Ok(())
+    Ok(volume.volid)
 }
 
-fn set(node: &Node, call: &Parsed) -> Outcome {
+/// Changes the configuration of a storage.
+pub(super) fn set(node: &Node, call: &Parsed) -> Outcome {
     let id = call.get("storage").unwrap_or_default();
     node.storage(id)?;
     let mut file = SectionFile::parse(&node.read(STORAGE_CFG).unwrap_or_default());

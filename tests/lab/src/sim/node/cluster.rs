@@ -129,6 +129,16 @@ impl Node {
         self.read(USER_CFG).unwrap_or_default().lines().any(|line| line.starts_with(&format!("pool:{pool}:")))
     }
 
+    /// The pool that a guest is in.
+    pub fn pool_of(&self, vmid: u32) -> Option<String> {
+        let users = self.read(USER_CFG)?;
+        let pools = users.lines().filter_map(|line| line.strip_prefix("pool:"));
+        pools.map(|pool| pool.split(':').collect::<Vec<_>>()).find_map(|pool| {
+            let is_member = pool.get(2)?.split(',').any(|member| member == vmid.to_string());
+            is_member.then(|| pool[0].to_owned())
+        })
+    }
+
     /// Puts a guest into a pool.
     pub fn join_pool(&self, pool: &str, vmid: u32) -> Outcome {
         let mut users = UserFile::parse(&self.read(USER_CFG).unwrap_or_default());

@@ -101,6 +101,19 @@ impl GuestConfig {
         self.sections.iter().find(|(name, _)| is_pending(name)).map(|(_, section)| section)
     }
 
+    /// The settings with the pending changes as if they were in force.
+    pub fn with_pending(&self) -> Section {
+        let mut main = self.main.clone();
+        let Some(pending) = self.pending() else { return main };
+        for key in deleted(pending) {
+            main.remove(key);
+        }
+        for (key, value) in pending.iter().filter(|(key, _)| *key != "delete") {
+            main.set(key, value);
+        }
+        main
+    }
+
     /// The snapshots.
     pub fn snapshots(&self) -> impl Iterator<Item = (&str, &Section)> {
         self.sections
@@ -113,6 +126,12 @@ impl GuestConfig {
     pub fn lock(&self) -> Option<&str> {
         self.main.get("lock")
     }
+}
+
+/// The settings that pending changes will delete.
+pub fn deleted(pending: &Section) -> impl Iterator<Item = &str> {
+    let keys = pending.get("delete").unwrap_or_default().split(',');
+    keys.map(|key| key.trim_start_matches('!')).filter(|key| !key.is_empty())
 }
 
 fn is_pending(name: &str) -> bool {

@@ -122,6 +122,7 @@ pub struct Node {
     interrupted: Arc<AtomicBool>,
     /// Bytes until a fault strikes; see [`crate::sim::fault`].
     meter: Meter,
+    last_worker: RefCell<Option<String>>,
 }
 
 /// Counts the data of one command towards a fault.
@@ -138,7 +139,14 @@ impl Node {
     pub fn open(root: impl Into<PathBuf>, version: u8) -> io::Result<Self> {
         let root = root.into();
         let settings = Settings::read(&root)?;
-        let node = Self { root, version, settings, interrupted: Arc::default(), meter: Meter::default() };
+        let node = Self {
+            root,
+            version,
+            settings,
+            interrupted: Arc::default(),
+            meter: Meter::default(),
+            last_worker: RefCell::default(),
+        };
         for folder in ["/etc/pve", "/var/log/pve/tasks", "/var/log/pve-sim", "/var/tmp", "/run"] {
             fs::create_dir_all(node.path(folder))?;
         }

@@ -90,20 +90,12 @@ impl Node {
         id: &str,
         work: impl FnOnce(&mut Task<'_>) -> Outcome,
     ) -> i32 {
-        self.worker_upid(io, kind, id, work).0
-    }
-
-    /// The same for a call of the API: gives the exit status and the task's ID.
-    pub fn worker_upid(
-        &self,
-        io: &mut Io<'_>,
-        kind: &str,
-        id: &str,
-        work: impl FnOnce(&mut Task<'_>) -> Outcome,
-    ) -> (i32, String) {
-        let (upid, status, outcome, warnings) = match self.task(io.stdout, kind, id, work) {
-            Ok(done) => done,
-            Err(failure) => (String::new(), failure.status, Err(failure), 0),
+        let (status, outcome, warnings) = match self.task(io.stdout, kind, id, work) {
+            Ok((upid, status, outcome, warnings)) => {
+                self.last_worker.replace(Some(upid));
+                (status, outcome, warnings)
+            }
+            Err(failure) => (failure.status, Err(failure), 0),
         };
         if warnings > 0 {
             io.complain(&format!("Task finished with {warnings} warning(s)!"));
@@ -111,7 +103,12 @@ impl Node {
         if let Err(failure) = outcome {
             io.complain(&one_line(&failure.text));
         }
-        (status, upid)
+        status
+    }
+
+    /// The ID of the worker task that this command has run, for calls of the API, which answer with it.
+    pub fn take_last_worker(&self) -> Option<String> {
+        self.last_worker.take()
     }
 
     /// Runs a task inside another one or a request: own log, own result. Gives its UPID and its outcome.

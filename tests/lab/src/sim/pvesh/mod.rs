@@ -1,8 +1,11 @@
 //! `pvesh`: the node's API on the command line.
 
+mod actions;
 mod cluster;
+mod columns;
 mod guest;
 mod ha;
+mod jobs;
 mod network;
 mod node;
 mod output;
@@ -45,7 +48,21 @@ const fn route(method: &'static str, path: &'static str, handler: Handler) -> Ro
 const ROUTES: &[Route] = &[
     route("get", "version", node::version),
     route("get", "cluster/status", cluster::status),
+    route("get", "cluster/nextid", cluster::next_id),
+    route("get", "cluster/resources", cluster::resources),
+    route("get", "nodes", node::list),
+    route("get", "nodes/{node}/status", node::status),
+    route("get", "cluster/backup", jobs::list),
+    route("get", "cluster/backup-info/not-backed-up", jobs::not_backed_up),
     route("get", "cluster/ha/resources", ha::resources),
+    route("get", "cluster/ha/resources/{sid}", ha::one_resource),
+    route("create", "cluster/ha/resources", ha::add),
+    route("set", "cluster/ha/resources/{sid}", ha::set),
+    route("delete", "cluster/ha/resources/{sid}", ha::remove),
+    route("get", "cluster/ha/status/current", ha::status),
+    route("get", "storage", storage::configurations),
+    route("get", "storage/{storage}", storage::one_configuration),
+    route("set", "storage/{storage}", storage::set_configuration),
     route("get", "nodes/{node}/version", node::version),
     route("get", "nodes/{node}/time", node::time),
     route("get", "nodes/{node}/network", network::list),
@@ -55,20 +72,47 @@ const ROUTES: &[Route] = &[
     route("get", "nodes/{node}/storage/{storage}/content/{volume}", storage::volume),
     route("set", "nodes/{node}/storage/{storage}/content/{volume}", storage::set_volume),
     route("delete", "nodes/{node}/storage/{storage}/content/{volume}", storage::delete_volume),
+    route("create", "nodes/{node}/storage/{storage}/content", actions::allocate),
     route("get", "nodes/{node}/tasks", tasks::list),
+    route("get", "nodes/{node}/tasks/{upid}/status", tasks::status),
+    route("get", "nodes/{node}/tasks/{upid}/log", tasks::log),
+    route("get", "nodes/{node}/vzdump/extractconfig", storage::stored_config),
+    route("get", "nodes/{node}/vzdump/defaults", storage::backup_defaults),
+    route("create", "nodes/{node}/vzdump", actions::back_up),
+    route("create", "nodes/{node}/qemu", actions::restore_vm),
+    route("delete", "nodes/{node}/qemu/{vmid}", actions::destroy_vm),
+    route("set", "nodes/{node}/qemu/{vmid}/config", actions::set_vm),
+    route("create", "nodes/{node}/qemu/{vmid}/status/start", actions::power_vm),
+    route("create", "nodes/{node}/qemu/{vmid}/status/stop", actions::power_vm),
+    route("create", "nodes/{node}/qemu/{vmid}/status/shutdown", actions::power_vm),
+    route("create", "nodes/{node}/qemu/{vmid}/status/reboot", actions::power_vm),
+    route("create", "nodes/{node}/qemu/{vmid}/agent/ping", actions::ping_agent),
+    route("get", "nodes/{node}/qemu", guest::list),
+    route("get", "nodes/{node}/qemu/{vmid}/status/current", guest::current),
+    route("get", "nodes/{node}/qemu/{vmid}/config", guest::config),
+    route("get", "nodes/{node}/qemu/{vmid}/snapshot", guest::snapshots),
+    route("get", "nodes/{node}/lxc", guest::list),
+    route("get", "nodes/{node}/lxc/{vmid}/status/current", guest::current),
+    route("get", "nodes/{node}/lxc/{vmid}/config", guest::config),
+    route("get", "nodes/{node}/lxc/{vmid}/snapshot", guest::snapshots),
     route("get", "nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", guest::agent_interfaces),
     route("get", "nodes/{node}/lxc/{vmid}/interfaces", guest::container_interfaces),
 ];
+
+/// The options about the output, which every call takes.
+const OUTPUT_OPTIONS: [&str; 5] = ["human-readable", "noborder", "noheader", "output-format", "quiet"];
 
 /// Runs `pvesh`; gives its exit status.
 pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
     match answer(node, call, io) {
         Ok(answer) => {
-            output::print(&answer, call, io);
+            output::print(&answer, call, node.version(), io);
             0
         }
         Err(failure) => {
-            io.complain(&failure.text);
+            if !failure.text.is_empty() {
+                io.complain(&failure.text);
+            }
             failure.status
         }
     }
@@ -135,8 +179,14 @@ fn digest(text: &str) -> String {
 /// The refusal of a parameter.
 fn invalid(call: &Parsed, problem: &str) -> Failure {
     let method = call.words.last().map_or("", String::as_str);
+    let path = call.get("api_path").unwrap_or_default().trim_end_matches('/');
+    let required = match (method, path.rsplit('/').next()) {
+        ("create", Some("qemu")) => " --vmid <integer>",
+        ("create", Some("lxc")) => " --ostemplate <string> --vmid <integer>",
+        _ => "",
+    };
     Failure::new(format!(
-        "400 Parameter verification failed.\n{problem}\npvesh {method} <api_path> [OPTIONS] [FORMAT_OPTIONS]"
+        "400 Parameter verification failed.\n{problem}\npvesh {method} <api_path>{required} [OPTIONS] [FORMAT_OPTIONS]"
     ))
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Answer;
+use super::columns::{self, Column, Kind};
 use crate::sim::{Io, Parsed};
 
 /// Prints an answer as the call asks.
-pub(super) fn print(answer: &Answer, call: &Parsed, io: &mut Io<'_>) {
+pub(super) fn print(answer: &Answer, call: &Parsed, version: u8, io: &mut Io<'_>) {
     let Answer::Value(value) = answer else { return };
     if call.is_on("quiet") || call.words.iter().any(|word| word == "--nooutput") {
         return;
@@ -16,7 +17,7 @@ pub(super) fn print(answer: &Answer, call: &Parsed, io: &mut Io<'_>) {
     match call.get("output-format") {
         Some("json") => io.line(&value.to_string()),
         Some("json-pretty") => io.line(&pretty(value, 0)),
-        _ => text(value, io),
+        _ => text(value, columns::of(call.get("api_path").unwrap_or_default(), version), io),
     }
 }
 
@@ -39,76 +40,76 @@ fn pretty(value: &Value, depth: usize) -> String {
     }
 }
 
-fn text(value: &Value, io: &mut Io<'_>) {
+fn text(value: &Value, columns: Option<Vec<Column>>, io: &mut Io<'_>) {
     match value {
-        Value::Null => {}
         Value::Array(items) if items.is_empty() => {}
-        Value::Array(items) if items.iter().all(Value::is_object) => {
-            let keys: BTreeSet<&String> =
-                items.iter().filter_map(Value::as_object).flat_map(|item| item.keys()).collect();
-            let header: Vec<String> = keys.iter().map(|key| (*key).clone()).collect();
-            let mut rows: Vec<Vec<String>> = items
-                .iter()
-                .map(|item| header.iter().map(|key| item.get(key).map_or_else(String::new, cell)).collect())
-                .collect();
-            rows.sort();
-            table(&header, &rows, &|_| false, io);
+        Value::Array(items) if items.iter().all(Value::is_object) => list(items, columns, io),
+        Value::Array(items) => {
+            for item in items {
+                io.line(&Kind::Text.text(item));
+            }
         }
-        Value::Array(items) => items.iter().for_each(|item| io.line(&cell(item))),
         Value::Object(fields) => {
-            let rows: Vec<_> = fields.iter().map(|(key, value)| vec![key.clone(), cell(value)]).collect();
-            table(&["key".into(), "value".into()], &rows, &|_| false, io);
+            let rows = fields.iter().map(|(key, value)| vec![key.clone(), Kind::Text.text(value)]);
+            let header = ["key", "value"].map(|title| (title.to_owned(), Kind::Text));
+            table(&header, &rows.collect::<Vec<_>>(), io);
         }
-        other => io.line(&cell(other)),
+        other => io.line(&Kind::Text.text(other)),
     }
 }
 
-fn cell(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
+/// A table of objects; where the API names no columns, one for each field.
+fn list(items: &[Value], columns: Option<Vec<Column>>, io: &mut Io<'_>) {
+    let fields = || items.iter().filter_map(Value::as_object).flat_map(|item| item.keys());
+    let header: Vec<(String, Kind)> = match columns {
+        Some(columns) => columns.into_iter().map(|(title, kind)| (title.to_owned(), kind)).collect(),
+        None => {
+            let titles: BTreeSet<&String> = fields().collect();
+            titles.into_iter().map(|title| (title.clone(), Kind::Text)).collect()
+        }
+    };
+    let cell = |item: &Value, (title, kind): &(String, Kind)| {
+        item.get(title).map_or_else(String::new, |value| kind.text(value))
+    };
+    let mut rows: Vec<Vec<String>> =
+        items.iter().map(|item| header.iter().map(|column| cell(item, column)).collect()).collect();
+    rows.sort();
+    table(&header, &rows, io);
 }
 
-/// Draws a table; `to_the_right` tells which columns are numbers.
-fn table(header: &[String], rows: &[Vec<String>], to_the_right: &dyn Fn(usize) -> bool, io: &mut Io<'_>) {
-    let lines = |cell: &String| cell.lines().map(str::to_owned).collect::<Vec<_>>();
-    let width_of = |cell: &String| lines(cell).iter().map(|line| line.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            let cells = rows.iter().map(|row| &row[column]).chain([&header[column]]);
-            cells.map(width_of).max().unwrap_or(0)
-        })
-        .collect();
-    let rule = |left: char, fill: &str, middle: &str, right: char| {
+fn table(header: &[(String, Kind)], rows: &[Vec<String>], io: &mut Io<'_>) {
+    let titles: Vec<String> = header.iter().map(|(title, _)| title.clone()).collect();
+    let width_of = |cell: &String| cell.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&titles]).map(|row| width_of(&row[column]));
+        cells.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let rule = |[left, fill, middle, right]: [&str; 4]| {
         let bars: Vec<_> = widths.iter().map(|width| fill.repeat(width + 2)).collect();
         format!("{left}{}{right}", bars.join(middle))
     };
-    let row = |cells: &[String]| {
-        let cells: Vec<Vec<String>> = cells.iter().map(lines).collect();
-        let height = cells.iter().map(Vec::len).max().unwrap_or(0).max(1);
-        let mut drawn = Vec::new();
-        for at in 0..height {
-            let mut line = String::from("│");
-            for (column, width) in widths.iter().enumerate() {
-                let text = cells[column].get(at).map_or("", String::as_str);
-                let cell =
-                    if to_the_right(column) { format!("{text:>width$}") } else { format!("{text:<width$}") };
-                line.extend([" ", &cell, " │"]);
-            }
-            drawn.push(line);
+    let line = |cells: &[String], at: usize| {
+        let mut line = String::from("│");
+        for ((cell, width), (_, kind)) in cells.iter().zip(&widths).zip(header) {
+            let text = cell.lines().nth(at).unwrap_or_default();
+            let padded = if kind.is_right() { format!("{text:>width$}") } else { format!("{text:<width$}") };
+            line.extend([" ", &padded, " │"]);
         }
-        drawn.join("\n")
+        line
     };
-    io.line(&rule('┌', "─", "┬", '┐'));
-    io.line(&row(header));
-    io.line(&rule('╞', "═", "╪", '╡'));
+    let row = |cells: &[String]| {
+        let height = cells.iter().map(|cell| cell.lines().count()).max().unwrap_or(0).max(1);
+        (0..height).map(|at| line(cells, at)).collect::<Vec<_>>().join("\n")
+    };
+    io.line(&rule(["┌", "─", "┬", "┐"]));
+    io.line(&row(&titles));
+    io.line(&rule(["╞", "═", "╪", "╡"]));
     for (at, cells) in rows.iter().enumerate() {
         if at > 0 {
-            io.line(&rule('├', "─", "┼", '┤'));
+            io.line(&rule(["├", "─", "┼", "┤"]));
         }
         io.line(&row(cells));
     }
-    io.line(&rule('└', "─", "┴", '┘'));
+    io.line(&rule(["└", "─", "┴", "┘"]));
 }

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, invalid};
 use crate::sim::content::{Item, taken};
+use crate::sim::node::storage::{STORAGE_CFG, Storage};
 use crate::sim::node::volume::split_volid;
 use crate::sim::node::{Failure, Node, Outcome};
 use crate::sim::storages::StorageState;
-use crate::sim::{Io, Parsed};
+use crate::sim::{Io, Parsed, pvesm};
 
 pub(super) fn list(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
     let states = node.storage_states(call, io).map_err(|text| invalid(call, &text))?;
@@ -17,7 +18,7 @@ pub(super) fn list(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answe
         let mut entry = fields(state);
         entry["storage"] = state.id.as_str().into();
         if let Some(fraction) = state.used_fraction() {
-            entry["used_fraction"] = fraction.into();
+            entry["used_fraction"] = if state.usage.used == 0 { 0.into() } else { fraction.into() };
         }
         entry
     };
@@ -131,6 +132,60 @@ pub(super) fn set_volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcom
 pub(super) fn delete_volume(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
     let volid = volid(call)?;
     let id = node.removal_id(&volid)?;
-    let (_, upid) = node.worker_upid(io, "imgdel", &id, |task| node.remove_volume(&volid, task));
-    Ok(Value::from(upid).into())
+    node.worker(io, "imgdel", &id, |task| node.remove_volume(&volid, task));
+    Ok(Value::from(node.take_last_worker()).into())
+}
+
+/// The configuration of all storages.
+pub(super) fn configurations(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    let wanted = |storage: &Storage| call.get("type").is_none_or(|kind| kind == storage.kind);
+    let list: Vec<_> =
+        node.storages().into_iter().filter(wanted).map(|storage| configuration(node, &storage)).collect();
+    Ok(Value::from(list).into())
+}
+
+/// The configuration of one storage.
+pub(super) fn one_configuration(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    Ok(configuration(node, &node.storage(call.get("storage").unwrap_or_default())?).into())
+}
+
+fn configuration(node: &Node, storage: &Storage) -> Value {
+    let digest = super::digest(&node.read(STORAGE_CFG).unwrap_or_default());
+    let mut entry = json!({"digest": digest, "storage": storage.id, "type": storage.kind});
+    for (key, value) in &storage.settings {
+        entry[key] = match (key.as_str(), value.as_str()) {
+            (_, "") => 1.into(),
+            ("shared" | "disable" | "mkdir" | "sparse" | "krbd" | "is_mountpoint", "0" | "1") => {
+                u8::from(value == "1").into()
+            }
+            (_, value) => value.into(),
+        };
+    }
+    entry
+}
+
+pub(super) fn set_configuration(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    let mut call = call.clone();
+    call.params.retain(|key, _| key != "api_path" && !super::OUTPUT_OPTIONS.contains(&key.as_str()));
+    pvesm::set(node, &call)?;
+    Ok(configuration(node, &node.storage(call.get("storage").unwrap_or_default())?).into())
+}
+
+/// The configuration inside a backup.
+pub(super) fn stored_config(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    Ok(Value::from(node.stored_config(call.get("volume").unwrap_or_default())?).into())
+}
+
+/// What `vzdump` does when it is not told otherwise.
+pub(super) fn backup_defaults(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    let id = call.get("storage").unwrap_or("local");
+    let storage = node.storage(id)?;
+    let retention = storage.get("prune-backups").unwrap_or("keep-all=1");
+    Ok(json!({
+        "all": 0, "bwlimit": 0, "compress": "0", "dumpdir": storage.content_folder("backup"), "ionice": 7, "lockwait": 180,
+        "mailnotification": "always", "mode": "snapshot", "notes-template": "{{guestname}}", "pigz": 0,
+        "prune-backups": retention, "quiet": 0, "remove": 1, "stdexcludes": 1, "stop": 0, "stopwait": 10,
+        "storage": id, "zstd": 1,
+    })
+    .into())
 }

@@ -2,7 +2,7 @@
 
 use super::VM;
 use crate::sim::clock;
-use crate::sim::node::config::{Section, encode};
+use crate::sim::node::config::{Section, deleted, encode};
 use crate::sim::node::property::{Properties, parse_size};
 use crate::sim::node::{GuestConfig, power};
 use crate::sim::{Failure, Io, Node, Outcome, Parsed};
@@ -54,7 +54,7 @@ pub(super) fn config(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32
             found.ok_or_else(|| Failure::new(format!("snapshot '{name}' does not exist")))?.1.clone()
         }
         None if call.is_on("current") => config.main.clone(),
-        None => with_pending(&config),
+        None => config.with_pending(),
     };
     let mut lines: Vec<_> = shown.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     lines.extend(shown.description.map(|text| format!("description: {}", encode(&text))));
@@ -63,24 +63,6 @@ pub(super) fn config(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32
         io.line(&line);
     }
     Ok(0)
-}
-
-/// The settings with the pending changes as if they were in force.
-fn with_pending(config: &GuestConfig) -> Section {
-    let mut main = config.main.clone();
-    let Some(pending) = config.pending() else { return main };
-    for key in deleted(pending) {
-        main.remove(key);
-    }
-    for (key, value) in pending.iter().filter(|(key, _)| *key != "delete") {
-        main.set(key, value);
-    }
-    main
-}
-
-fn deleted(pending: &Section) -> impl Iterator<Item = &str> {
-    let keys = pending.get("delete").unwrap_or_default().split(',');
-    keys.map(|key| key.trim_start_matches('!')).filter(|key| !key.is_empty())
 }
 
 pub(super) fn pending(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
