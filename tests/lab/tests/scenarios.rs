@@ -17,6 +17,8 @@ const DONE: &[(u32, &str)] = &[
     (6, "pct"),
     (7, "qm"),
     (7, "pct"),
+    (8, "pvesh"),
+    (8, "pvesm"),
     (9, "vzdump"),
 ];
 
@@ -39,6 +41,7 @@ const PARSER: &[&str] = &[
     "notes-without-storage",
     "no-arguments",
     "bad-compress",
+    "pvesh-get-unknown-option",
     "force-option-start (PVE 8)",
 ];
 

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::guest::kind_of;
 use super::{Answer, OUTPUT_OPTIONS, invalid};
 use crate::sim::node::property::is_disk_key;
 use crate::sim::node::{Failure, GuestKind, Node, Outcome};
-use crate::sim::{Io, Parsed, addresses, pvesm, qm, qmrestore, vzdump};
+use crate::sim::{Io, Parsed, addresses, pct, pvesm, qm, qmrestore, vzdump};
 
 /// What of a restore's parameters the restore itself takes; the others are settings that win over the backup's.
 const RESTORE_OPTIONS: [&str; 10] = [
@@ -80,19 +81,33 @@ pub(super) fn restore_vm(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome
     }
 }
 
-pub(super) fn destroy_vm(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
-    foreground(node, &command(call, &["qm", "destroy"]), io, qm::main)
+pub(super) fn restore_container(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
+    if !call.is_on("restore") {
+        return Err(Failure::new("the lab makes containers from backups only"));
+    }
+    foreground(node, &command(call, &["pct", "restore"]), io, pct::main)
 }
 
-pub(super) fn set_vm(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
-    foreground(node, &command(call, &["qm", "set"]), io, qm::main)
+/// Runs `qm` or `pct`, whichever the path is about.
+fn guest_tool(node: &Node, call: &Parsed, io: &mut Io<'_>, word: &str) -> Outcome<Answer> {
+    match kind_of(call) {
+        GuestKind::Vm => foreground(node, &command(call, &["qm", word]), io, qm::main),
+        GuestKind::Ct => foreground(node, &command(call, &["pct", word]), io, pct::main),
+    }
+}
+
+pub(super) fn destroy(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
+    guest_tool(node, call, io, "destroy")
+}
+
+pub(super) fn set_config(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
+    guest_tool(node, call, io, "set")
 }
 
 /// `start`, `stop`, `shutdown` and `reboot`.
-pub(super) fn power_vm(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
+pub(super) fn power(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
     let path = call.get("api_path").unwrap_or_default().trim_end_matches('/');
-    let word = path.rsplit('/').next().unwrap_or_default();
-    foreground(node, &command(call, &["qm", word]), io, qm::main)
+    guest_tool(node, call, io, path.rsplit('/').next().unwrap_or_default())
 }
 
 pub(super) fn ping_agent(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {

@@ -56,7 +56,7 @@ const NUMBERS: [&[&str]; 2] = [
 ];
 
 /// The kind of guest that a call is about, told by its path.
-fn kind_of(call: &Parsed) -> GuestKind {
+pub(super) fn kind_of(call: &Parsed) -> GuestKind {
     let path = call.get("api_path").unwrap_or_default();
     if path.trim_matches('/').split('/').nth(2) == Some("lxc") { CT } else { VM }
 }

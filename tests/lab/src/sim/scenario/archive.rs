@@ -20,6 +20,8 @@ const CTIME: i64 = 1_769_774_400;
 #[derive(Default)]
 pub(super) struct Claims {
     claimed: BTreeMap<String, String>,
+    /// Compressed archives by size: the size that the scenario gives.
+    sizes: BTreeMap<u64, u64>,
 }
 
 impl Claims {
@@ -31,6 +33,16 @@ impl Claims {
     /// The hash that a scenario means by content with the hash `real`.
     pub(super) fn meaning<'a>(&'a self, real: &'a str) -> &'a str {
         self.claimed.get(real).map_or(real, String::as_str)
+    }
+
+    /// A text in which the sizes of archives are those that the scenario gives: compressors differ.
+    pub(super) fn with_claimed_sizes(&self, text: &str) -> String {
+        // Some places count whole sectors.
+        let in_sectors = self.sizes.iter().map(|(a, b)| (a.next_multiple_of(512), b.next_multiple_of(512)));
+        let pairs = self.sizes.iter().map(|(a, b)| (*a, *b)).chain(in_sectors);
+        pairs.fold(text.to_owned(), |text, (real, claimed)| {
+            text.replace(&real.to_string(), &claimed.to_string())
+        })
     }
 
     /// Content with this hash and size if it is known, else some that stands for it.
@@ -74,7 +86,10 @@ pub(super) fn write(node: &Node, volid: &str, given: &ArchiveGiven, claims: &mut
     let plain = if given.kind == "lxc" { tar_archive(given, claims)? } else { vma_archive(given)? };
     let compression = given.file.get("compression").and_then(Value::as_str);
     let compression = compression.map_or(Compression::None, |name| Compression::of(&format!("x.{name}")));
-    fs::write(&path, damaged(plain, compression, given.defect.as_deref().unwrap_or_default())?)?;
+    let bytes = damaged(plain, compression, given.defect.as_deref().unwrap_or_default())?;
+    let (real, meant) = (bytes.len() as u64, given.file.get("size").and_then(Value::as_u64));
+    claims.sizes.extend(meant.filter(|meant| *meant != real).map(|meant| (real, meant)));
+    fs::write(&path, bytes)?;
     let companion = |end: &str| path.with_file_name(format!("{name}.{end}"));
     if let Some(notes) = &given.notes {
         fs::write(companion("notes"), notes)?;
