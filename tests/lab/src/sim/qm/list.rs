@@ -127,7 +127,7 @@ pub(in crate::sim) fn snapshot_tree(config: &GuestConfig) -> Vec<String> {
 fn branch(config: &GuestConfig, parent: Option<&str>, depth: usize, lines: &mut Vec<String>) {
     let row = |name: &str, time: &str, text: &str| {
         let label = format!("{}`-> {name}", " ".repeat(depth));
-        format!("{label:<28} {time:<20} {text}")
+        format!("{label:<31} {time:<23} {text}")
     };
     for (name, snapshot) in config.snapshots().filter(|(_, section)| section.get("parent") == parent) {
         let time = snapshot.get("snaptime").and_then(|time| time.parse().ok()).map(date_and_time);
