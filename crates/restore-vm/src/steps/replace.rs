@@ -192,15 +192,36 @@ fn restore_safety_copy(
     remove_left_volumes(restore, run)
 }
 
-/// Volumes that the failed restore left, and that the rescan after the way back attached as `unusedN`.
+/// Removes the volumes that the failed restore left. What was there before and was not to be replaced stays: volumes that
+/// are kept, and those that belonged to no configuration already.
 fn remove_left_volumes(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
     let Some(config) = present_config(restore)? else { return Ok(()) };
-    let unused = config.disks(restore.what.kind).into_iter().filter(restore_common::pve::Disk::is_unused);
-    for disk in unused.filter(|d| !restore.volumes_before.contains(&d.source)) {
-        let words = ["set", &restore.what.target.to_string(), "--delete", &disk.key];
-        run.command(restore.host, &Command::destroy(restore.what.kind.tool()).args(words))?;
+    let (used, unused): (Vec<_>, Vec<_>) =
+        config.disks(restore.what.kind).into_iter().partition(|d| !d.is_unused());
+    let survivors = survivors(restore);
+    let is_left = |volume: &String| !used.iter().any(|d| d.source == *volume) && !survivors.contains(volume);
+    for volume in volumes_now(restore)?.into_iter().filter(is_left) {
+        let target = restore.what.target.to_string();
+        let command = match unused.iter().find(|d| d.source == volume) {
+            // Deleting an unused entry removes its volume as well.
+            Some(disk) => {
+                Command::destroy(restore.what.kind.tool()).args(["set", &target, "--delete", &disk.key])
+            }
+            None => Command::destroy("pvesm").args(["free", &volume]),
+        };
+        run.command(restore.host, &command)?;
     }
     Ok(())
+}
+
+/// The volumes with the guest's number that a restore over it does not touch.
+fn survivors(restore: &Restore<'_>) -> Vec<String> {
+    let Some(before) = &restore.what.present else { return Vec::new() };
+    let keys = crate::disks::keys_in_archive(restore.what.kind, &restore.what.inside.config);
+    let disks = before.config.disks(before.kind);
+    let replaced: Vec<_> =
+        disks.iter().filter(|d| keys.contains(&d.key)).map(|d| d.source.as_str()).collect();
+    restore.volumes_before.iter().filter(|v| !replaced.contains(&v.as_str())).cloned().collect()
 }
 
 /// The firewall file as it was: the archive may have brought another one, a failed container restore removes it.

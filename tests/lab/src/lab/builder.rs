@@ -290,7 +290,7 @@ fn make_guests(node: &Node, addresses: &Addresses) -> io::Result<()> {
     node.write(
         &node.config_path(GuestKind::Vm, VM),
         &format!(
-            "agent: 1\nboot: order=scsi0\ncores: 1\nefidisk0: local-lvm:vm-101-disk-1,efitype=4m,size=528K\n\
+            "agent: 1\nboot: order=scsi0\ncores: 1\nefidisk0: local-lvm:vm-101-disk-1,efitype=4m,size=4M\n\
              ipconfig0: ip={}/8,gw=127.0.0.1\nmemory: 512\nname: prod-web\n\
              net0: virtio=BC:24:11:00:00:65,bridge=vmbr0,firewall=1\nonboot: 1\nostype: l26\n\
              scsi0: local-lvm:vm-101-disk-0,size=8M\nscsihw: virtio-scsi-single\n\
@@ -303,7 +303,7 @@ fn make_guests(node: &Node, addresses: &Addresses) -> io::Result<()> {
     let mut system = seeded("system", 3 << 20);
     system[..BOOT_SIGNATURE.len()].copy_from_slice(BOOT_SIGNATURE);
     disk(node, "local-lvm:vm-101-disk-0", DISK_SIZE, &system)?;
-    disk(node, "local-lvm:vm-101-disk-1", 528 << 10, &seeded("efi", 20_480))?;
+    disk(node, "local-lvm:vm-101-disk-1", 4 << 20, &seeded("efi", 20_480))?;
     node.write(
         &node.config_path(GuestKind::Ct, CT),
         &format!(

@@ -34,7 +34,7 @@ pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
         if waits(key) {
             delete_later(&mut config, key);
         } else {
-            delete(&mut config, key);
+            delete(node, vmid, &mut config, key)?;
         }
     }
     for (key, value) in changes {
@@ -46,6 +46,7 @@ pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
             config.main.set(key, value);
         }
     }
+    drop_used_again(&mut config);
     config.sections.retain(|(name, section)| name != "PENDING" || !section.is_empty());
     node.write_config(VM, vmid, &config)?;
     Ok(0)
@@ -66,16 +67,38 @@ fn delete_later(config: &mut GuestConfig, key: &str) {
     pending.set("delete", keys);
 }
 
-/// Deletes a setting. The volume of a disk is kept as unused.
-fn delete(config: &mut GuestConfig, key: &str) {
+/// Deletes a setting. The volume of a disk is kept as unused; one that is unused already is destroyed.
+fn delete(node: &Node, vmid: u32, config: &mut GuestConfig, key: &str) -> Outcome {
     if key == "description" {
         config.main.description = None;
-        return;
+        return Ok(());
     }
-    let Some(value) = config.main.remove(key).filter(|_| is_disk_key(key)) else { return };
+    let Some(value) = config.main.remove(key) else { return Ok(()) };
+    if key.starts_with("unused") {
+        let is_own = node.place(&value)?.owner == Some(vmid);
+        return if is_own { node.free_volume(&value) } else { Ok(()) };
+    }
+    if !is_disk_key(key) {
+        return Ok(());
+    }
     let disk = Properties::parse(&value);
     if let Some(volid) = disk.volume().filter(|volid| volid.contains(':') && !disk.is_cdrom()) {
         rescan::add_unused(config, volid);
+    }
+    Ok(())
+}
+
+/// A volume that a disk names again is unused no more.
+fn drop_used_again(config: &mut GuestConfig) {
+    let used: Vec<String> =
+        super::disks(&config.main).iter().filter_map(|(_, disk)| disk.volume().map(str::to_owned)).collect();
+    let unused = config
+        .main
+        .iter()
+        .filter(|(key, volid)| key.starts_with("unused") && used.iter().any(|u| u == volid));
+    let keys: Vec<String> = unused.map(|(key, _)| key.to_owned()).collect();
+    for key in keys {
+        config.main.remove(&key);
     }
 }
 
