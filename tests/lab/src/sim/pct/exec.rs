@@ -44,7 +44,9 @@ fn run(root: &Path, words: &[&str], io: &mut Io<'_>) -> i32 {
                 .map(|entry| entry.file_name().to_string_lossy().into_owned())
                 .collect();
             names.sort();
-            names.iter().for_each(|name| io.line(name));
+            for name in &names {
+                io.line(name);
+            }
             0
         }
         _ => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
-use super::archive::{Archive, words};
+use super::archive::{Archive, is_tgz, words};
 use crate::sim::node::storage::Room;
 use crate::sim::node::volume::Sidecar;
 use crate::sim::node::{Task, Volume};
@@ -33,7 +33,7 @@ pub(super) fn all(
     targets: &[(String, Volume)],
     options: &Options,
 ) -> Outcome {
-    if archive.path.ends_with(".tgz") || !is_tar(&archive.path) {
+    if is_tgz(&archive.path) || !is_tar(&archive.path) {
         return Err(Failure::new(format!("file does not look like a template archive: {}", archive.path)));
     }
     task.line(&format!("extracting archive '{}'", archive.path))?;
@@ -50,7 +50,7 @@ pub(super) fn all(
         return Err(Failure::new("interrupted by signal"));
     }
     let decompressor = pipe.failure().map(words);
-    let lines = complaints(outcome, decompressor);
+    let lines = complaints(outcome, decompressor.as_deref());
     for line in &lines {
         task.line(line)?;
     }
@@ -75,8 +75,8 @@ enum Trouble {
     Write(String),
 }
 
-fn complaints(outcome: Result<(), Trouble>, decompressor: Option<String>) -> Vec<String> {
-    let mut lines: Vec<String> = decompressor.iter().cloned().collect();
+fn complaints(outcome: Result<(), Trouble>, decompressor: Option<&str>) -> Vec<String> {
+    let mut lines: Vec<String> = decompressor.map(str::to_owned).into_iter().collect();
     match outcome {
         Ok(()) if decompressor.is_some() => {
             lines.push("tar: Child returned status 1".into());
