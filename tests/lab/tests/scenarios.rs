@@ -41,7 +41,6 @@ const PARSER: &[&str] = &[
     "notes-without-storage",
     "no-arguments",
     "bad-compress",
-    "pvesh-get-unknown-option",
     "force-option-start (PVE 8)",
 ];
 

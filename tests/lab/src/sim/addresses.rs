@@ -45,12 +45,10 @@ pub(super) fn of_agent(node: &Node, vmid: u32) -> Outcome<Vec<Value>> {
     Ok(list)
 }
 
-/// The interfaces of a container; nothing while it is stopped.
-pub(super) fn of_container(node: &Node, vmid: u32) -> Outcome<Option<Vec<Value>>> {
-    let config = node.config(GuestKind::Ct, vmid)?.main;
-    if node.running(GuestKind::Ct, vmid).is_none() {
-        return Ok(None);
-    }
+/// The interfaces of a container; nothing while it is stopped, or when there is none.
+pub(super) fn of_container(node: &Node, vmid: u32) -> Option<Vec<Value>> {
+    node.running(GuestKind::Ct, vmid)?;
+    let config = node.config(GuestKind::Ct, vmid).ok()?.main;
     let mut list =
         vec![container_interface("lo", "00:00:00:00:00:00", &["127.0.0.1/8".into(), "::1/128".into()])];
     let up = node.has_booted(GuestKind::Ct, vmid);
@@ -59,7 +57,7 @@ pub(super) fn of_container(node: &Node, vmid: u32) -> Outcome<Option<Vec<Value>>
         let addresses = if up { addresses(&settings, &mac) } else { Vec::new() };
         list.push(container_interface(settings.get("name").unwrap_or("eth0"), &mac, &addresses));
     }
-    Ok(Some(list))
+    Some(list)
 }
 
 fn container_interface(name: &str, mac: &str, addresses: &[String]) -> Value {

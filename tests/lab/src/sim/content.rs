@@ -1,6 +1,7 @@
 //! What lies on a storage, as its listing shows it, and how it is removed.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::clock;
@@ -186,10 +187,12 @@ impl Node {
         if self.path(&format!("{}.protected", place.path)).exists() {
             return Err(Failure::new(format!("cannot remove protected volume '{name}' on '{storage}'")));
         }
-        fs::remove_file(self.path(&place.path)).map_err(|error| {
-            let reason = Failure::from(error);
-            Failure::with_status(format!("unlink '{}' failed - {reason}", place.path), 2)
-        })?;
+        match fs::remove_file(self.path(&place.path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                task.line(&format!("disk image '{}' does not exist", place.path))?;
+            }
+            removed => removed?,
+        }
         let folder = place.path.trim_end_matches(file);
         self.remove(&format!("{}.notes", place.path))?;
         if let Some(name) = BackupName::parse(file) {

@@ -4,7 +4,7 @@ use super::content::{Item, backup_owner};
 use super::node::cluster::SectionFile;
 use super::node::property::parse_size;
 use super::node::storage::STORAGE_CFG;
-use super::node::volume::split_volid;
+use super::node::volume::{Place, owner_of, split_volid};
 use super::node::{Failure, Node, Outcome};
 use super::{Io, Parsed};
 
@@ -86,8 +86,21 @@ fn path(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
             "400 Parameter verification failed.\nvolume: invalid format - {failure}\n\npvesm path <volume>"
         ))
     })?;
-    io.line(&node.place(volid)?.path);
+    let place = node.place(volid)?;
+    io.line(&match place.storage.kind.as_str() {
+        "pbs" => pbs_path(&place),
+        _ => place.path,
+    });
     Ok(())
+}
+
+/// Where a snapshot lies on a Proxmox Backup Server; no file.
+fn pbs_path(place: &Place) -> String {
+    let get = |key: &str, default: &'static str| place.storage.get(key).unwrap_or(default).to_owned();
+    let (user, server, store) = (get("username", "root@pam"), get("server", ""), get("datastore", ""));
+    let snapshot = place.name.trim_start_matches("backup/");
+    let space = place.storage.get("namespace").map_or_else(String::new, |name| format!("?ns={name}"));
+    format!("pbs://{user}@{server}:{store}/{snapshot}{space}")
 }
 
 fn extract(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
@@ -137,8 +150,15 @@ pub(super) fn allocate(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<S
         Err(_) => parse_size(get("size")).unwrap_or_default(),
     };
     let name = file.rsplit_once('.').map_or(file, |(name, _)| name);
+    let (vmid, is_folder) = (call.vmid(), node.usable_storage(storage)?.is_folder());
+    if !file.is_empty() && is_folder && (name == file || owner_of(name).is_none()) {
+        return Err(Failure::new(format!("unable to parse volume filename '{file}'")));
+    }
+    if !file.is_empty() && !is_folder && !file.starts_with(&format!("vm-{vmid}-")) {
+        return Err(Failure::new(format!("illegal name '{file}' - should be 'vm-{vmid}-*'")));
+    }
     let name = Some(name).filter(|name| !name.is_empty());
-    let (volume, lines) = node.alloc_image(storage, call.vmid(), format, name, size)?;
+    let (volume, lines) = node.alloc_image(storage, vmid, format, name, size)?;
     for line in &lines {
         io.line(line);
     }

@@ -47,23 +47,25 @@ impl Node {
     /// answering is only told. The error is about an unknown `storage`.
     pub(super) fn storage_states(&self, call: &Parsed, io: &mut Io<'_>) -> Result<Vec<StorageState>, String> {
         let mut storages = self.storages();
+        let is_usable = |storage: &Storage| storage.is_enabled() && storage.is_on(self.name());
+        if let Some(wanted) = call.get("content") {
+            let types: Vec<_> = wanted.split([',', ';', ' ']).collect();
+            storages.retain(|storage| is_usable(storage) && types.iter().any(|kind| storage.allows(kind)));
+        }
+        // What does not fit the content counts as unknown, what is disabled or elsewhere is just left out.
         if let Some(id) = call.get("storage") {
             storages.retain(|storage| storage.id == id);
             if storages.is_empty() {
                 return Err("storage: No such storage.".into());
             }
         }
-        if let Some(wanted) = call.get("content") {
-            let types: Vec<_> = wanted.split([',', ';', ' ']).collect();
-            storages.retain(|storage| types.iter().any(|kind| storage.allows(kind)));
+        if call.is_on("enabled") || call.get("target").is_some() {
+            storages.retain(is_usable);
         }
         if let Some(target) = call.get("target") {
             storages.retain(|storage| storage.is_on(target));
         }
-        let mut states: Vec<_> = storages.iter().map(|storage| StorageState::of(self, storage)).collect();
-        if call.get("content").is_some() || call.is_on("enabled") || call.get("target").is_some() {
-            states.retain(|state| state.enabled);
-        }
+        let states: Vec<_> = storages.iter().map(|storage| StorageState::of(self, storage)).collect();
         for state in states.iter().filter(|state| state.enabled && !state.active) {
             io.complain(&format!("storage '{}' is not online", state.id));
         }

@@ -274,6 +274,6 @@ pub(super) fn agent_interfaces(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> 
 
 /// A stopped container has none: `null`.
 pub(super) fn container_interfaces(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
-    let interfaces = addresses::of_container(node, call.vmid())?;
+    let interfaces = addresses::of_container(node, call.vmid());
     Ok(interfaces.map_or(Value::Null, Value::from).into())
 }

@@ -8,6 +8,7 @@ mod ha;
 mod jobs;
 mod network;
 mod node;
+mod options;
 mod output;
 mod storage;
 mod tasks;
@@ -134,6 +135,7 @@ fn answer(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
     let Some((route, variables)) = found else {
         return Err(Failure::with_status(format!("No '{method}' handler defined for '{path}'"), 1));
     };
+    options::check(route.path, call)?;
     let mut call = call.clone();
     call.params.extend(variables);
     if let Some(name) = call.get("node") {
@@ -184,6 +186,11 @@ fn digest(text: &str) -> String {
 
 /// The refusal of a parameter.
 fn invalid(call: &Parsed, problem: &str) -> Failure {
+    Failure::new(format!("400 Parameter verification failed.\n{problem}\n{}", usage(call)))
+}
+
+/// The line that shows how a call is written.
+fn usage(call: &Parsed) -> String {
     let method = call.words.last().map_or("", String::as_str);
     let path = call.get("api_path").unwrap_or_default().trim_end_matches('/');
     let required = match (method, path.rsplit('/').next()) {
@@ -191,9 +198,7 @@ fn invalid(call: &Parsed, problem: &str) -> Failure {
         ("create", Some("lxc")) => " --ostemplate <string> --vmid <integer>",
         _ => "",
     };
-    Failure::new(format!(
-        "400 Parameter verification failed.\n{problem}\npvesh {method} <api_path>{required} [OPTIONS] [FORMAT_OPTIONS]"
-    ))
+    format!("pvesh {method} <api_path>{required} [OPTIONS] [FORMAT_OPTIONS]")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Answer, invalid};
 use crate::sim::content::{Item, taken};
 use crate::sim::node::storage::{STORAGE_CFG, Storage};
-use crate::sim::node::volume::split_volid;
+use crate::sim::node::volume::{format_of, split_volid};
 use crate::sim::node::{Failure, Node, Outcome};
 use crate::sim::storages::StorageState;
 use crate::sim::{Io, Parsed, pvesm};
@@ -86,7 +86,6 @@ fn volid(call: &Parsed) -> Outcome<String> {
 pub(super) fn volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
     let volid = volid(call)?;
     let place = node.place(&volid)?;
-    node.usable_storage(&place.storage.id)?;
     let path = place.path;
     let Ok(metadata) = fs::metadata(node.path(&path)) else {
         let text = format!("failed to stat '{path}'\nvolume_size_info on '{volid}' failed - no format");
@@ -95,7 +94,7 @@ pub(super) fn volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<An
     // The size is counted in blocks here, other than in the listing.
     let size = node.volume_size(&path).next_multiple_of(512);
     let is_file = place.name.starts_with("backup/");
-    let format = if is_file { "raw" } else { crate::sim::node::volume::format_of(&place.name) };
+    let format = if is_file { "raw" } else { format_of(&place.name) };
     let mut answer = json!({"format": format, "path": path, "size": size, "used": taken(Some(&metadata))});
     if let Some(notes) = node.read(&format!("{path}.notes")) {
         answer["notes"] = notes.into();
@@ -109,14 +108,11 @@ pub(super) fn volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<An
 pub(super) fn set_volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
     let volid = volid(call)?;
     let place = node.place(&volid)?;
-    node.usable_storage(&place.storage.id)?;
-    let Some(file) = place.name.strip_prefix("backup/") else {
-        let what = if call.get("notes").is_some() { "notes" } else { "protected" };
-        let kind = &place.storage.kind;
-        return Err(Failure::new(format!("attribute '{what}' is not supported for storage type '{kind}'")));
-    };
-    if !node.path(&place.path).exists() {
-        return Err(Failure::with_status(format!("archive {file} does not exist"), 2));
+    if !place.name.starts_with("backup/") {
+        return Err(Failure::new(match call.get("notes") {
+            Some(_) => "only backups can have notes",
+            None => "only backups support attribute 'protected'",
+        }));
     }
     if let Some(notes) = call.get("notes") {
         let path = format!("{}.notes", place.path);
