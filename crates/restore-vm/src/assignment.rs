@@ -150,8 +150,8 @@ pub struct Restore<'a> {
     pub what: Assignment,
     /// The safety backup, once it is made.
     pub safety: Option<SafetyCopy>,
-    /// Copies of the guest's configuration and firewall file on the node, once they are made.
-    pub copies: Vec<String>,
+    /// The folder on the node with copies of the guest's configuration and firewall file, once they are made.
+    pub copies: Option<String>,
     /// Volumes with the guest's number before the restore, to tell what a failed one left.
     pub volumes_before: Vec<String>,
     /// The restore went past the point where the old guest is gone.
@@ -161,7 +161,7 @@ pub struct Restore<'a> {
 impl<'a> Restore<'a> {
     /// Ready to begin.
     pub fn new(host: &'a dyn Host, what: Assignment) -> Self {
-        Self { host, what, safety: None, copies: Vec::new(), volumes_before: Vec::new(), replaced: false }
+        Self { host, what, safety: None, copies: None, volumes_before: Vec::new(), replaced: false }
     }
 }
 
@@ -182,11 +182,11 @@ impl Workplace for Restore<'_> {
                 Command::read(copy.volid.as_str())
             ),
         });
-        let copies = self.copies.iter().map(|path| Kept {
-            what: "copy of a configuration file as it was before".to_owned(),
-            place: path.clone(),
+        let copies = self.copies.iter().map(|folder| Kept {
+            what: "copies of its configuration and firewall file as they were before".to_owned(),
+            place: format!("{folder} on {}", self.what.node),
             go_back: None,
-            remove: Command::destroy("rm").arg(path).to_string(),
+            remove: Command::destroy("rm").args(["-r", folder]).to_string(),
         });
         safety.chain(copies).collect()
     }

@@ -75,11 +75,10 @@ fn entry(archive: &Archive) -> Entry<'_> {
 
 /// The list for people, newest first.
 pub fn text(look: &NodeLook, vmid: restore_common::pve::Vmid) -> String {
-    let mut table = Table::new(["made", "age", "size", "backup", "notes"]).right("size").flexible("notes");
+    let mut table = Table::new(["age", "size", "backup", "notes"]).right("size").flexible("notes");
     for archive in &look.archives {
         let mark = if archive.protected { "protected " } else { "" };
         table.row([
-            archive.name.time.to_string(),
             format::age(archive.ctime, look.facts.time),
             format::bytes(archive.size),
             ui::sanitize(archive.volid.as_str()).into_owned(),

@@ -1,5 +1,7 @@
 //! What goes wrong on the way costs the operator nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
+
 use restore_e2e::{restore_vm, settings};
 use restore_lab::lab::{CT, Fault, Lab, LabBuilder, VM};
 

@@ -1,5 +1,7 @@
 //! Questions, Ctrl-C, and no terminal at all.
 
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
+
 use restore_e2e::{Terminal, restore_vm, restore_vm_command};
 use restore_lab::lab::Lab;
 

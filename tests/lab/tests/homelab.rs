@@ -1,5 +1,6 @@
 //! A homelab is broken, looked at and told apart from others.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,6 @@
 //! The SSH servers treat commands and vanished clients as the real one does.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

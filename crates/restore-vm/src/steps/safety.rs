@@ -96,10 +96,6 @@ pub fn copy_files(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Op
         output.stdout_of(restore.host, command)?;
     }
     restore.volumes_before = super::replace::volumes_in(restore.host, &lists, &outputs[copies.len()..])?;
-    let Some(guest) = &restore.what.present else { return Ok(None) };
-    restore.copies.push(format!("{dir}/{}.conf", restore.what.target));
-    if guest.firewall.is_some() {
-        restore.copies.push(format!("{dir}/{}.fw", restore.what.target));
-    }
+    restore.copies = Some(dir.clone());
     Ok(Some(dir))
 }
