@@ -153,7 +153,7 @@ pub(super) fn list_command(storage: &StorageId) -> Command {
     json::get(&format!("/nodes/localhost/storage/{storage}/content"), &[("content", "backup")])
 }
 
-/// Reads the answer to [`list_command`].
+/// Reads the answer to [`Storage::list_backups`](super::Storage::list_backups).
 pub fn archives_in(host: &dyn Host, command: &Command, output: &Output) -> Result<Listing, PveError> {
     let listed: Vec<Listed> = json::parse(host, command, output)?;
     let mut listing = Listing::default();

@@ -1,7 +1,7 @@
 //! What a node tells, typed.
 //!
 //! Everything a node prints is parsed here; nothing past this module sees JSON or text. Shapes and messages are those
-//! of PVE 8.4 and 9.2. Numbers may arrive as strings and flags are absent when false (see [`json`]).
+//! of PVE 8.4 and 9.2. Numbers may arrive as strings and flags are absent when false (see `json`).
 
 mod address;
 mod archive;

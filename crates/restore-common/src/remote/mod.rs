@@ -1,6 +1,6 @@
 //! Running commands on a node.
 //!
-//! A [`Command`] is a value: words, an effect, a limit. It is quoted in one place ([`command`]) and run by a
+//! A [`Command`] is a value: words, an effect, a limit. It is quoted in one place (`command`) and run by a
 //! [`Host`]. A [`ReadOnly`] host refuses everything that is not declared [`Effect::Read`], which is what makes a
 //! dry run harmless by construction. Long work runs as a [`Job`]: detached on the node, its output and exit status
 //! in files, followed by offset.

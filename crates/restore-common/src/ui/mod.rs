@@ -1,7 +1,7 @@
 //! What the operator sees and is asked.
 //!
 //! Everything here goes to standard error; standard output belongs to the report. Text from elsewhere passes through
-//! [`sanitize`] before it is shown.
+//! [`sanitize()`] before it is shown.
 
 mod color;
 pub mod format;
