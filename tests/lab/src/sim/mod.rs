@@ -19,6 +19,7 @@ mod fault;
 mod ha;
 mod pct;
 mod pct_restore;
+mod prune;
 mod pvesh;
 mod pvesm;
 mod qm;

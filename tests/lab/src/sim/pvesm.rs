@@ -6,7 +6,7 @@ use super::node::property::parse_size;
 use super::node::storage::STORAGE_CFG;
 use super::node::volume::{Place, owner_of, split_volid};
 use super::node::{Failure, Node, Outcome};
-use super::{Io, Parsed};
+use super::{Io, Parsed, prune};
 
 /// Runs `pvesm`; gives its exit status.
 pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
@@ -17,12 +17,15 @@ pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
         "extractconfig" => extract(node, call, io),
         "free" => free(node, call, io),
         "alloc" => alloc(node, call, io),
+        "prune-backups" => prune::main(node, call, io),
         "set" => set(node, call),
         other => Err(Failure::new(format!("ERROR: unknown command 'pvesm {other}'"))),
     };
     done.map_or_else(
         |failure| {
-            io.complain(&failure.text);
+            if !failure.text.is_empty() {
+                io.complain(&failure.text);
+            }
             failure.status
         },
         |()| 0,

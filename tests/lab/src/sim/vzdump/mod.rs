@@ -19,7 +19,7 @@ mod tree;
 use job::Job;
 use log::Log;
 use options::Options;
-use retention::Retention;
+pub(super) use retention::Retention;
 use shelf::Shelf;
 
 use super::node::cluster::USER_CFG;

@@ -27,27 +27,27 @@ fn month(time: i64) -> i64 {
 
 /// A retention setting, such as `keep-last=3,keep-daily=7`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Retention(BTreeMap<String, u32>);
+pub(in crate::sim) struct Retention(BTreeMap<String, u32>);
 
 impl Retention {
     /// Reads a property string. Unknown keys were refused when it was given.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(in crate::sim) fn parse(text: &str) -> Self {
         let pairs = text.split(',').filter_map(|pair| pair.trim().split_once('='));
         Self(pairs.filter_map(|(key, count)| Some((key.to_owned(), count.parse().ok()?))).collect())
     }
 
     /// Whether nothing is ever removed.
-    pub(super) fn keeps_all(&self) -> bool {
+    pub(in crate::sim) fn keeps_all(&self) -> bool {
         self.0.get("keep-all").is_some_and(|&all| all != 0) || self.limit() == 0
     }
 
     /// How many backups there can be of a guest at most.
-    pub(super) fn limit(&self) -> u32 {
+    pub(in crate::sim) fn limit(&self) -> u32 {
         PERIODS.iter().filter_map(|(key, _)| self.0.get(*key)).sum()
     }
 
     /// Picks from the times of a guest's unprotected backups those that are not kept.
-    pub(super) fn to_remove(&self, times: &[i64]) -> Vec<i64> {
+    pub(in crate::sim) fn to_remove(&self, times: &[i64]) -> Vec<i64> {
         let mut newest_first = times.to_vec();
         newest_first.sort_unstable_by(|a, b| b.cmp(a));
         let mut kept = HashSet::new();
