@@ -102,6 +102,10 @@ const COMMANDS: &[Usage] = &[
     usage("pct unlock", &["vmid"]),
     usage("pct listsnapshot", &["vmid"]),
     usage("pct set", &["vmid"]),
+    usage("pct df", &["vmid"]),
+    usage("pct mount", &["vmid"]),
+    usage("pct unmount", &["vmid"]),
+    usage("pct rescan", &[]),
     Usage { words: "pct exec", positional: &["vmid"], more: true },
 ];
 

@@ -57,7 +57,7 @@ fn sizes(node: &Node, vmid: u32, config: &mut GuestConfig, line: &mut dyn FnMut(
 }
 
 /// The volumes that a configuration names anywhere.
-fn named_volumes(config: &GuestConfig) -> BTreeSet<String> {
+pub(super) fn named_volumes(config: &GuestConfig) -> BTreeSet<String> {
     let sections = config.sections.iter().map(|(_, section)| section);
     let settings = sections.chain([&config.main]).flat_map(|section| section.iter());
     settings.filter_map(|(_, value)| Properties::parse(value).volume().map(str::to_owned)).collect()

@@ -121,6 +121,11 @@ impl Room {
         self.0.set(left);
         Ok(())
     }
+
+    /// Takes `bytes`, or all that is left.
+    pub fn take_up_to(&self, bytes: u64) {
+        self.0.set(self.0.get().saturating_sub(bytes));
+    }
 }
 
 impl Node {

@@ -1,9 +1,10 @@
 //! `pct exec`: a few harmless commands in a running container.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::{CT, mounts, volume};
+use crate::sim::node::names;
 use crate::sim::{Failure, Io, Node, Outcome, Parsed};
 
 pub(super) fn exec(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
@@ -12,15 +13,28 @@ pub(super) fn exec(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> 
     if node.running(CT, vmid).is_none() {
         return Err(Failure::new(format!("container '{vmid}' not running!")));
     }
-    let root = mounts(&config.main).into_iter().next().map(|(_, mount)| mount);
-    let volid = root.as_ref().and_then(volume).ok_or_else(|| Failure::new("no root file system"))?;
-    let root = node.path(&node.place(volid)?.path);
+    let mut volumes = Vec::new();
+    for (_, mount) in mounts(&config.main) {
+        if let Some(volid) = volume(&mount) {
+            let path = mount.get("mp").unwrap_or("/").to_owned();
+            volumes.push((PathBuf::from(path), node.path(&node.place(volid)?.path)));
+        }
+    }
     let words: Vec<&str> = call.rest.iter().map(String::as_str).collect();
-    Ok(run(&root, &words, io))
+    Ok(run(&volumes, &words, io))
 }
 
-fn run(root: &Path, words: &[&str], io: &mut Io<'_>) -> i32 {
-    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+/// Where a path of the container really is, on the volume that is mounted closest to it. `..` leads nowhere.
+fn inside(volumes: &[(PathBuf, PathBuf)], path: &str) -> PathBuf {
+    let named = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_)));
+    let path = Path::new("/").join(named.collect::<PathBuf>());
+    let mounted = volumes.iter().filter(|(mount, _)| path.starts_with(mount));
+    let closest = mounted.max_by_key(|(mount, _)| mount.components().count());
+    closest.and_then(|(mount, real)| Some(real.join(path.strip_prefix(mount).ok()?))).unwrap_or(path)
+}
+
+fn run(volumes: &[(PathBuf, PathBuf)], words: &[&str], io: &mut Io<'_>) -> i32 {
+    let inside = |path: &str| inside(volumes, path);
     match words {
         ["true"] => 0,
         ["false"] => 1,
@@ -36,23 +50,23 @@ fn run(root: &Path, words: &[&str], io: &mut Io<'_>) -> i32 {
                 1
             }
         },
-        ["ls", path] => {
-            let mut names: Vec<_> = fs::read_dir(inside(path))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            for name in &names {
-                io.line(name);
-            }
-            0
-        }
+        ["ls"] => list(&inside("/"), "/", io),
+        ["ls", path] => list(&inside(path), path, io),
         _ => {
             let name = words.first().copied().unwrap_or_default();
             io.complain(&format!("lxc-attach: {name}: command not found"));
             127
         }
     }
+}
+
+fn list(real: &Path, path: &str, io: &mut Io<'_>) -> i32 {
+    if !real.exists() {
+        io.complain(&format!("ls: cannot access '{path}': No such file or directory"));
+        return 2;
+    }
+    for name in names(real) {
+        io.line(&name);
+    }
+    0
 }

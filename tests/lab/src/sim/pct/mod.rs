@@ -7,6 +7,7 @@ use super::{Failure, GuestKind, Io, Node, Parsed, pct_restore};
 mod destroy;
 mod exec;
 mod list;
+mod maintain;
 mod power;
 mod set;
 
@@ -50,6 +51,10 @@ pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
         ["pending"] => list::pending(node, call, io),
         ["list"] => list::list(node, io),
         ["listsnapshot"] => list::snapshots(node, call, io),
+        ["df"] => maintain::df(node, call, io),
+        ["mount"] => maintain::mount(node, call, io),
+        ["unmount"] => maintain::unmount(node, call, io),
+        ["rescan"] => maintain::rescan(node, call, io),
         ["exec"] => exec::exec(node, call, io),
         _ => Err(Failure::new(format!("the lab's pct has no '{}'", words.join(" ")))),
     };

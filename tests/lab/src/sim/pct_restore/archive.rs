@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use crate::sim::compress::{Compression, Pipe, ToolError};
 use crate::sim::node::Task;
@@ -51,7 +50,10 @@ impl Archive {
         if !node.path(&path).is_file() {
             return Err(Failure::new(missing));
         }
-        let compression = if is_tgz(&path) { Compression::Gzip } else { Compression::of(&path) };
+        let compression = match path.rsplit_once('.') {
+            Some((_, "tgz")) => Compression::Gzip,
+            _ => Compression::of(&path),
+        };
         Ok(Self { path, compression })
     }
 
@@ -98,11 +100,6 @@ impl Archive {
             Compression::Bzip2 => Some("-j"),
         }
     }
-}
-
-/// Listed as a backup, and refused when it is too late.
-pub(super) fn is_tgz(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|extension| extension == "tgz")
 }
 
 /// The two files that describe a container.

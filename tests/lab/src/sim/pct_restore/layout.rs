@@ -31,8 +31,24 @@ pub(super) fn is_mount_key(key: &str) -> bool {
     is_indexed(key, "mp")
 }
 
-/// The storage that all volumes go to must take containers.
-pub(super) fn check_storage(node: &Node, id: &str) -> Outcome {
+/// What can be said before the archive is read: each storage that volumes go to must take containers.
+pub(super) fn check(node: &Node, call: &Parsed) -> Outcome {
+    if call.get("rootfs").is_none() {
+        if call.params.keys().any(|key| is_mount_key(key)) {
+            return Err(Failure::new("mount points configured, but 'rootfs' not set - aborting"));
+        }
+        return check_storage(node, default_storage(call));
+    }
+    let mounts = given(call)?;
+    mounts.iter().filter(|mount| mount.is_volume()).try_for_each(|mount| check_storage(node, &mount.storage))
+}
+
+/// Where volumes go that no parameter names a storage for.
+fn default_storage(call: &Parsed) -> &str {
+    call.get("storage").unwrap_or("local")
+}
+
+fn check_storage(node: &Node, id: &str) -> Outcome {
     let storage = node.usable_storage(id)?;
     if storage.allows("rootdir") {
         return Ok(());
@@ -48,7 +64,7 @@ pub(super) fn mounts(call: &Parsed, config: &GuestConfig) -> Outcome<Vec<Mount>>
     if call.get("rootfs").is_some() {
         return given(call);
     }
-    let storage = call.get("storage").unwrap_or("local");
+    let storage = default_storage(call);
     pct::mounts(&config.main)
         .into_iter()
         .map(|(key, properties)| {
@@ -68,7 +84,7 @@ pub(super) fn mounts(call: &Parsed, config: &GuestConfig) -> Outcome<Vec<Mount>>
         .collect()
 }
 
-/// `--rootfs STORAGE:GIB`, `--mp0 STORAGE:GIB,mp=/data`.
+/// `--rootfs STORAGE:GIB`, `--mp0 STORAGE:GIB,mp=/data`; a bare `GIB` is on the default storage.
 fn given(call: &Parsed) -> Outcome<Vec<Mount>> {
     let keys = std::iter::once("rootfs".to_owned()).chain((0..256).map(|n| format!("mp{n}")));
     let named = keys.filter_map(|key| call.get(&key).map(|value| (key.clone(), Properties::parse(value))));
@@ -79,7 +95,7 @@ fn given(call: &Parsed) -> Outcome<Vec<Mount>> {
             let Some(volume) = pct::volume(&properties) else {
                 return Ok(Mount { key, path, storage: String::new(), size: 0, properties });
             };
-            let (storage, size) = volume.split_once(':').ok_or_else(wrong)?;
+            let (storage, size) = volume.split_once(':').unwrap_or((default_storage(call), volume));
             let gib: f64 = size.parse().map_err(|_| wrong())?;
             // The real program counts in KiB.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -93,13 +93,10 @@ fn checks(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
         ));
     }
     Archive::check_name(node, call.get("ostemplate").unwrap_or_default())?;
-    if call.get("rootfs").is_none() {
-        layout::check_storage(node, call.get("storage").unwrap_or("local"))?;
-        if call.params.keys().any(|key| layout::is_mount_key(key)) {
-            return refuse("mount points configured, but 'rootfs' not set - aborting".into());
-        }
-    }
-    let _lock = node.lock_guest(CT, vmid, 5, &mut |text| drop(write!(io.stderr, "{text}")))?;
+    layout::check(node, call)?;
+    let _lock = node
+        .lock_guest(CT, vmid, 5, &mut |text| drop(write!(io.stderr, "{text}")))
+        .map_err(|failure| failure.prefixed(&unable))?;
     let mut config = old.unwrap_or_default();
     if let Some(lock) = config.lock() {
         return refuse(format!("{unable}CT is locked ({lock})"));
@@ -134,6 +131,10 @@ impl Restore<'_, '_> {
             self.make_volume(mount, unprivileged)?;
         }
         pct::remove_volumes(node, vmid, &old, self.task)?;
+        // What a killed restore leaves of the configuration.
+        let mut locked = GuestConfig::default();
+        locked.main.set("lock", "create");
+        node.write_config(CT, vmid, &locked)?;
         self.task.line(&format!("restoring '{name}' now.."))?;
         self.unpack(&archive, &mounts, unprivileged)?;
         self.task.line("merging backed-up and given configuration..")?;
@@ -165,30 +166,32 @@ impl Restore<'_, '_> {
     }
 
     fn make_volume(&mut self, mount: &Mount, unprivileged: bool) -> Outcome {
-        let node = self.node;
-        let (volume, lines) = node.alloc_folder(&mount.storage, self.vmid, mount.size)?;
-        let path = volume.path.clone();
-        self.made.push(volume);
+        let (volume, lines) = self.node.alloc_folder(&mount.storage, self.vmid, mount.size)?;
+        self.made.push(volume.clone());
         for line in lines {
             self.task.line(&line)?;
         }
-        self.format(mount, &path, unprivileged)
+        // A subvolume is a file system already.
+        if volume.format == "subvol" {
+            return Ok(());
+        }
+        self.format(mount, &volume, unprivileged)
     }
 
     /// Makes the file system. Its own tables take a little of the volume, and so of the storage.
-    fn format(&mut self, mount: &Mount, path: &str, unprivileged: bool) -> Outcome {
+    fn format(&mut self, mount: &Mount, volume: &Volume, unprivileged: bool) -> Outcome {
         const BLOCK: u64 = 4096;
         let owner = if unprivileged { 100_000 } else { 0 };
-        let command = format!("mkfs.ext4 -O mmp -E 'root_owner={owner}:{owner}' {path}");
+        let command = format!("mkfs.ext4 -O mmp -E 'root_owner={owner}:{owner}' {}", volume.path);
         let small = mount.size < 512 << 20;
         let (size, unit) = if small { (mount.size / 1024, "1k") } else { (mount.size / BLOCK, "4k") };
         let inodes = if small { mount.size / 4096 } else { mount.size / 16_384 };
         self.task.line(&format!("Creating filesystem with {size} {unit} blocks and {inodes} inodes"))?;
         self.task.line(&format!("Filesystem UUID: {}", super::node::random::uuid()))?;
         self.task.line("Superblock backups stored on blocks: ")?;
-        let tables = (mount.size / 256).min(64 << 20);
         let room = self.node.room(&self.node.storage(&mount.storage)?);
-        room.take(tables).map_err(|_| Failure::new(format!("command '{command}' failed: exit code 1")))
+        room.take(unpack::table_size(volume))
+            .map_err(|_| Failure::new(format!("command '{command}' failed: exit code 1")))
     }
 
     fn unpack(&mut self, archive: &Archive, mounts: &[Mount], unprivileged: bool) -> Outcome {
@@ -245,7 +248,9 @@ impl Restore<'_, '_> {
 
     fn override_settings(&self, config: &mut GuestConfig) {
         let given = self.call.params.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
-        for (key, value) in given.filter(|(key, _)| *key != "rootfs" && !layout::is_mount_key(key)) {
+        for (key, value) in given.filter(|(key, _)| {
+            *key != "rootfs" && !layout::is_mount_key(key) && !layout::is_indexed(key, "unused")
+        }) {
             match key.as_str() {
                 "description" => config.main.description = Some(value.trim_end_matches('\n').to_owned()),
                 // The key goes away altogether: absent means privileged.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tar::EntryType;
 
-use super::archive::{Archive, is_tgz, words};
+use super::archive::{Archive, words};
 use crate::sim::node::storage::Room;
 use crate::sim::node::volume::Sidecar;
 use crate::sim::node::{Task, Volume};
@@ -33,7 +33,7 @@ pub(super) fn all(
     targets: &[(String, Volume)],
     options: &Options,
 ) -> Outcome {
-    if is_tgz(&archive.path) || !is_tar(&archive.path) {
+    if !is_tar(&archive.path) {
         return Err(Failure::new(format!("file does not look like a template archive: {}", archive.path)));
     }
     task.line(&format!("extracting archive '{}'", archive.path))?;
@@ -50,11 +50,13 @@ pub(super) fn all(
         return Err(Failure::new("interrupted by signal"));
     }
     let decompressor = pipe.failure().map(words);
-    let lines = complaints(outcome, decompressor.as_deref());
+    let total = outcome.is_ok() && decompressor.is_none();
+    let lines = complaints(outcome.err(), decompressor.as_deref(), &tree.unwritten);
     for line in &lines {
         task.line(line)?;
     }
-    if lines.is_empty() || options.ignore {
+    // An input that breaks off ends tar before it counts.
+    if total {
         task.line(&format!("Total bytes read: {read} ({}, {})", human(read), "100MiB/s"))?;
     }
     if lines.is_empty() || options.ignore {
@@ -67,31 +69,22 @@ fn is_tar(path: &str) -> bool {
     [".tar", ".tar.gz", ".tar.lzo", ".tar.zst", ".tar.bz2", ".tar.xz"].iter().any(|end| path.ends_with(end))
 }
 
-/// How unpacking ended, in the words of tar.
-enum Trouble {
-    /// The input ended within a member.
-    Short,
-    /// A file could not be written.
-    Write(String),
-}
+/// The input ended within a member, or the restore was ended.
+#[derive(Clone, Copy)]
+struct Broken;
 
-fn complaints(outcome: Result<(), Trouble>, decompressor: Option<&str>) -> Vec<String> {
-    let mut lines: Vec<String> = decompressor.map(str::to_owned).into_iter().collect();
+/// What tar says about the end of its input and about files that it could not write.
+fn complaints(outcome: Option<Broken>, decompressor: Option<&str>, unwritten: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = unwritten.to_vec();
+    let mut say = |words: &[&str]| lines.extend(words.iter().map(|&line| line.to_owned()));
+    let fatal = "tar: Error is not recoverable: exiting now";
+    let damaged = decompressor.is_some();
+    say(decompressor.as_slice());
     match outcome {
-        Ok(()) if decompressor.is_some() => {
-            lines.push("tar: Child returned status 1".into());
-            lines.push("tar: Error is not recoverable: exiting now".into());
-        }
-        Ok(()) => {}
-        Err(Trouble::Short) => {
-            lines.push("tar: Unexpected EOF in archive".into());
-            lines.push("tar: Unexpected EOF in archive".into());
-            lines.push("tar: Error is not recoverable: exiting now".into());
-        }
-        Err(Trouble::Write(line)) => {
-            lines.push(line);
-            lines.push("tar: Exiting with failure status due to previous errors".into());
-        }
+        Some(Broken) => say(&["tar: Unexpected EOF in archive", "tar: Unexpected EOF in archive", fatal]),
+        None if damaged => say(&["tar: Child returned status 1", fatal]),
+        None if !unwritten.is_empty() => say(&["tar: Exiting with failure status due to previous errors"]),
+        None => {}
     }
     lines
 }
@@ -115,89 +108,139 @@ fn command(archive: &Archive, options: &Options) -> String {
     words.join(" ")
 }
 
+/// What the tables of a volume's file system take of its storage.
+pub(super) fn table_size(volume: &Volume) -> u64 {
+    // A subvolume shares those of its pool.
+    if volume.format == "subvol" { 0 } else { (volume.size / 256).min(64 << 20) }
+}
+
+/// A volume being filled.
+struct Target {
+    /// Where it is mounted; the root file system at the empty path.
+    mount: String,
+    volume: Volume,
+    /// What is left on its storage.
+    room: Room,
+}
+
 /// The volumes being filled.
 struct Tree<'n> {
     node: &'n Node,
     /// Longest mount path first, so that the first that fits is the right one.
-    targets: Vec<(String, Volume, Room)>,
+    targets: Vec<Target>,
     owners: BTreeMap<String, BTreeMap<String, (u32, u32)>>,
     raised: u32,
+    /// What tar says about files that it could not write.
+    unwritten: Vec<String>,
 }
 
 impl<'n> Tree<'n> {
-    fn new(node: &'n Node, targets: &[(String, Volume)], unprivileged: bool) -> Outcome<Self> {
+    fn new(node: &'n Node, volumes: &[(String, Volume)], unprivileged: bool) -> Outcome<Self> {
         let mut rooms: BTreeMap<String, Room> = BTreeMap::new();
-        let mut sorted = Vec::new();
-        for (path, volume) in targets {
+        let mut targets = Vec::new();
+        for (path, volume) in volumes {
             let storage = node.place(&volume.volid)?.storage;
             let room = rooms.entry(storage.id.clone()).or_insert_with(|| node.room(&storage)).clone();
-            sorted.push((path.trim_end_matches('/').to_owned(), volume.clone(), room));
+            // What the file systems themselves took does not show in folders.
+            room.take_up_to(table_size(volume));
+            targets.push(Target {
+                mount: path.trim_end_matches('/').to_owned(),
+                volume: volume.clone(),
+                room,
+            });
         }
-        sorted.sort_by_key(|(path, _, _)| std::cmp::Reverse(path.len()));
+        targets.sort_by_key(|target| std::cmp::Reverse(target.mount.len()));
         let raised = if unprivileged { MAPPED } else { 0 };
-        Ok(Self { node, targets: sorted, owners: BTreeMap::new(), raised })
+        Ok(Self { node, targets, owners: BTreeMap::new(), raised, unwritten: Vec::new() })
     }
 
-    fn fill(&mut self, input: &mut impl Read) -> Result<(), Trouble> {
-        let short = |_| Trouble::Short;
+    fn fill(&mut self, input: &mut impl Read) -> Result<(), Broken> {
+        let broken = |_| Broken;
         let mut tar = tar::Archive::new(&mut *input);
-        for entry in tar.entries().map_err(short)? {
-            let mut entry = entry.map_err(short)?;
-            if self.node.is_interrupted() {
-                return Ok(());
-            }
+        for entry in tar.entries().map_err(broken)? {
+            let mut entry = entry.map_err(broken)?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let Some(path) = name.strip_prefix('.').map(|p| p.trim_end_matches('/').to_owned()) else {
                 continue;
             };
-            // The description of the container does not stay in it.
-            if path.starts_with("/dev/") || path == "/etc/vzdump/pct.conf" {
+            // The description of the container does not stay in it, and tar takes no member that climbs out.
+            let climbs = path.split('/').any(|part| part == "..");
+            if climbs || path.starts_with("/dev/") || path == "/etc/vzdump/pct.conf" {
                 continue;
             }
             self.member(&mut entry, &path)?;
+            if self.node.is_interrupted() {
+                return Err(Broken);
+            }
         }
         // The rest of the last record, where a decompressor may still find something wrong.
-        io::copy(input, &mut io::sink()).map(drop).map_err(short)
+        io::copy(input, &mut io::sink()).map(drop).map_err(broken)
     }
 
-    fn member<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, path: &str) -> Result<(), Trouble> {
-        let Some((volume, below, room)) = self.place(path) else { return Ok(()) };
+    fn member<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, path: &str) -> Result<(), Broken> {
+        let Some((target, below)) = self.place(path) else { return Ok(()) };
+        let volume = target.volume.path.clone();
         let real = self.node.path(&volume).join(below.trim_start_matches('/'));
-        let cannot = |error: &io::Error| {
-            Trouble::Write(format!("tar: .{path}: Cannot write: {}", crate::sim::tool::strerror(error)))
-        };
-        let made = match entry.header().entry_type() {
-            EntryType::Directory => fs::create_dir_all(&real),
-            EntryType::Symlink => link(entry, &real),
-            EntryType::Regular | EntryType::Continuous => match self.file(entry, &real, &room) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Trouble::Short),
-                made => made,
-            },
-            _ => Ok(()),
-        };
-        made.map_err(|error| cannot(&error))?;
+        match self.write(entry, target, &real) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Broken),
+            Err(_) if self.node.is_killed() || self.node.is_interrupted() => return Err(Broken),
+            Err(error) => {
+                let reason = crate::sim::tool::strerror(&error);
+                self.unwritten.push(format!("tar: .{path}: Cannot write: {reason}"));
+                return Ok(());
+            }
+        }
         let number =
             |id: io::Result<u64>| u32::try_from(id.unwrap_or_default()).unwrap_or_default() + self.raised;
         let owner = (number(entry.header().uid()), number(entry.header().gid()));
-        if owner != (0, 0) && !below.is_empty() {
+        if owner != (0, 0) && !below.is_empty() && fs::symlink_metadata(&real).is_ok() {
             self.owners.entry(volume).or_default().insert(below, owner);
         }
         Ok(())
     }
 
-    /// The volume that a path lies on: its path on the node, the path below its root, its storage's room.
-    fn place(&self, path: &str) -> Option<(String, String, Room)> {
-        self.targets.iter().find_map(|(mount, volume, room)| {
-            let below = path.strip_prefix(mount.as_str())?;
+    /// The volume that a path lies on, and the path below its root.
+    fn place(&self, path: &str) -> Option<(&Target, String)> {
+        self.targets.iter().find_map(|target| {
+            let below = path.strip_prefix(target.mount.as_str())?;
             let fits = below.is_empty() || below.starts_with('/');
-            fits.then(|| (volume.path.clone(), below.to_owned(), room.clone()))
+            fits.then(|| (target, below.to_owned()))
         })
     }
 
-    fn file<R: Read>(&self, entry: &mut tar::Entry<'_, R>, real: &PathBuf, room: &Room) -> io::Result<()> {
-        if let Some(parent) = real.parent() {
+    fn write<R: Read>(&self, entry: &mut tar::Entry<'_, R>, target: &Target, real: &Path) -> io::Result<()> {
+        let kind = entry.header().entry_type();
+        if kind != EntryType::Directory
+            && let Some(parent) = real.parent()
+        {
             fs::create_dir_all(parent)?;
+            // A link within the container must not lead to files of the machine that plays the node.
+            if !parent.canonicalize()?.starts_with(self.node.root().canonicalize()?) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
         }
+        let exists = fs::symlink_metadata(real).is_ok();
+        match kind {
+            EntryType::Directory => fs::create_dir_all(real),
+            EntryType::Regular | EntryType::Continuous => self.file(entry, target, real),
+            // `--skip-old-files`
+            _ if exists => Ok(()),
+            EntryType::Symlink => std::os::unix::fs::symlink(entry.link_name()?.unwrap_or_default(), real),
+            EntryType::Link => {
+                let name = entry.link_name()?.unwrap_or_default().to_string_lossy().into_owned();
+                let named = self.place(name.trim_start_matches('.'));
+                let (target, below) = named.ok_or(io::ErrorKind::NotFound)?;
+                let linked = self.node.path(&target.volume.path).join(below.trim_start_matches('/'));
+                fs::hard_link(linked, real)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a file. An image that finds no room on its storage loses the data after tar has left, so that nobody
+    /// notices; only a subvolume tells at once.
+    fn file<R: Read>(&self, entry: &mut tar::Entry<'_, R>, target: &Target, real: &Path) -> io::Result<()> {
         // `--skip-old-files`
         let mut file = if real.exists() { None } else { Some(File::create(real)?) };
         let mut left = entry.size();
@@ -209,7 +252,11 @@ impl<'n> Tree<'n> {
             }
             left -= count as u64;
             self.node.spend(count as u64)?;
-            room.take(count as u64)?;
+            match target.room.take(count as u64) {
+                Err(error) if target.volume.format == "subvol" => return Err(error),
+                Err(_) if file.take().is_some() => fs::remove_file(real)?,
+                _ => {}
+            }
             if let Some(file) = &mut file {
                 file.write_all(&buffer[..count])?;
             }
@@ -225,17 +272,6 @@ impl<'n> Tree<'n> {
         }
         Ok(())
     }
-}
-
-fn link<R: Read>(entry: &tar::Entry<'_, R>, real: &Path) -> io::Result<()> {
-    let target = entry.link_name()?.unwrap_or_default();
-    if let Some(parent) = real.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    if fs::symlink_metadata(real).is_ok() {
-        return Ok(());
-    }
-    std::os::unix::fs::symlink(target, real)
 }
 
 /// Counts what passes.
