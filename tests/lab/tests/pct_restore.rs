@@ -15,7 +15,7 @@ const FILES: [(&str, usize, u64); 4] =
     [("./etc/hostname", 4, 0), ("./root/a", 3000, 0), ("./home/b", 40_000, 1000), ("./mnt/data/c", 5000, 33)];
 
 /// A node with an archive of a container, cut after `keep` bytes.
-fn node(keep: usize, settings: Settings) -> (tempfile::TempDir, Node) {
+fn node(keep: usize, settings: &Settings) -> (tempfile::TempDir, Node) {
     let root = tempfile::tempdir().unwrap();
     settings.write(root.path()).unwrap();
     let node = Node::open(root.path(), 9).unwrap();
@@ -63,7 +63,7 @@ fn volumes(node: &Node) -> usize {
 
 #[test]
 fn an_archive_that_breaks_off_leaves_nothing() {
-    let (_root, node) = node(8000, Settings::default());
+    let (_root, node) = node(8000, &Settings::default());
     let (exit, out, err) = restore(&node, &["--storage", "data"]);
     assert_eq!(exit, 255, "{out}");
     assert!(out.contains("tar: Unexpected EOF in archive\n") && !out.contains("Total bytes"), "{out}");
@@ -73,7 +73,7 @@ fn an_archive_that_breaks_off_leaves_nothing() {
 
 #[test]
 fn unpack_errors_that_are_ignored_leave_a_container_with_holes() {
-    let (_root, node) = node(8000, Settings::default());
+    let (_root, node) = node(8000, &Settings::default());
     let (exit, out, _) = restore(&node, &["--storage", "data", "--ignore-unpack-errors", "1"]);
     assert_eq!(exit, 0, "{out}");
     assert!(!out.contains("Total bytes") && out.contains("merging backed-up"), "{out}");
@@ -86,7 +86,7 @@ fn unpack_errors_that_are_ignored_leave_a_container_with_holes() {
 #[case(&["--storage", "data"], 1000, 33)]
 #[case(&["--storage", "data", "--unprivileged", "1"], 101_000, 100_033)]
 fn owners_are_mapped(#[case] options: &[&str], #[case] home: u32, #[case] data: u32) {
-    let (_root, node) = node(usize::MAX, Settings::default());
+    let (_root, node) = node(usize::MAX, &Settings::default());
     let (exit, out, err) = restore(&node, options);
     assert_eq!(exit, 0, "{out}{err}");
     let owner = |volume: &str, path: &str| {
@@ -99,7 +99,7 @@ fn owners_are_mapped(#[case] options: &[&str], #[case] home: u32, #[case] data: 
 #[test]
 fn a_full_storage_loses_files_without_a_word() {
     let storages = [("data".to_owned(), Capacity { total: 426_000, reserved: 0, online: true })].into();
-    let (_root, node) = node(usize::MAX, Settings { storages, ..Settings::default() });
+    let (_root, node) = node(usize::MAX, &Settings { storages, ..Settings::default() });
     let (exit, out, err) = restore(&node, &["--storage", "data"]);
     assert_eq!(exit, 0, "{out}{err}");
     assert!(out.contains("Total bytes read"), "{out}");
@@ -114,7 +114,7 @@ fn a_full_storage_loses_files_without_a_word() {
 #[case(&["--rootfs", "gone:1"], "storage 'gone' does not exist")]
 #[case(&["--mp0", "data:1,mp=/x", "--storage", "data"], "'rootfs' not set")]
 fn where_volumes_go_is_checked_before_anything_is_changed(#[case] options: &[&str], #[case] words: &str) {
-    let (_root, node) = node(usize::MAX, Settings::default());
+    let (_root, node) = node(usize::MAX, &Settings::default());
     let (exit, out, err) = restore(&node, options);
     assert_eq!((exit, out.as_str()), (255, ""));
     assert!(err.contains(words), "{err}");
@@ -123,7 +123,7 @@ fn where_volumes_go_is_checked_before_anything_is_changed(#[case] options: &[&st
 
 #[test]
 fn a_killed_restore_leaves_a_locked_number_and_its_volumes() {
-    let (_root, node) = node(usize::MAX, Settings::default());
+    let (_root, node) = node(usize::MAX, &Settings::default());
     node.write("/etc/pve/lxc/200.conf", "hostname: old\n").unwrap();
     node.set_fault(Some(10_000), None);
     let (exit, out, _) = restore(&node, &["--storage", "data", "--force", "1"]);
