@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use restore_lab::sim::{Io, Node, run, scenario, shell};
+use restore_lab::sim::{Io, Node, cli, run, scenario, shell};
 
 const USAGE: &str = "usage: pve-sim --root DIR [--pve 8|9] -- COMMAND [ARGUMENT ...]\n       \
-                     pve-sim scenarios FILE.json [--group N] [--name TEXT]";
+                     pve-sim scenarios FILE.json [--group N] [--name TEXT]\n       \
+                     pve-sim parse [--pve 8|9] [--node NAME] -- COMMAND [ARGUMENT ...]\n       \
+                     pve-sim verdicts FILE.json";
 
 fn main() -> ExitCode {
     let mut args = std::env::args();
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
         _ if shell::PROGRAMS.contains(&program.as_str()) => as_program(&program, &args),
         Some("shell") => login_shell(&args[1..]),
         Some("scenarios") => scenarios(&args[1..]),
+        Some("parse") => parse(&args[1..]),
+        Some("verdicts") => verdicts(&args[1..]),
         _ => command(&args),
     };
     result.unwrap_or_else(|error| {
@@ -90,6 +94,36 @@ fn execute(root: &Path, version: &str, argv: &[String]) -> io::Result<ExitCode> 
     let status = run(&node, argv, &mut Io { stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr });
     drop(stdout.flush());
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(255)))
+}
+
+/// Only judges a command line.
+fn parse(args: &[String]) -> io::Result<ExitCode> {
+    let (options, rest) = options(args);
+    let option = |name: &str| options.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    let argv = rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest);
+    let version = option("pve").unwrap_or("9").parse().map_err(io::Error::other)?;
+    match cli::parse(version, option("node").unwrap_or("pve1"), argv) {
+        Ok(accepted) => {
+            println!("{}", serde_json::to_string(&accepted.params)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(rejected) => {
+            eprintln!("{}", rejected.message);
+            Ok(ExitCode::from(u8::try_from(rejected.exit).unwrap_or(255)))
+        }
+    }
+}
+
+/// Tries the parser on every command line of a file.
+fn verdicts(args: &[String]) -> io::Result<ExitCode> {
+    let [file] = args else { return Err(io::Error::other(USAGE)) };
+    let lines = cli::verdicts::load(Path::new(file))?;
+    let problems: Vec<String> = lines.iter().flat_map(cli::verdicts::Line::disagreements).collect();
+    for problem in &problems {
+        println!("{problem}");
+    }
+    println!("{} command lines, {} disagreements", lines.len(), problems.len());
+    Ok(if problems.is_empty() && !lines.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn scenarios(args: &[String]) -> io::Result<ExitCode> {
