@@ -206,7 +206,8 @@ impl Work<'_> {
         let total = plan.steps.len();
         for (index, step) in plan.steps.iter().enumerate() {
             let Err(error) = self.step(index, total, step, context) else { continue };
-            if step.on_failure == OnFailure::Keep {
+            // Ctrl-C asks for what was there before, also when the goal is nearly reached.
+            if step.on_failure == OnFailure::Keep && !is_interruption(&error) {
                 return self.keep(step, &error, &plan.checks);
             }
             return self.roll_back(&plan.steps, index, &error, context);
