@@ -1,8 +1,8 @@
 //! From a command line to the program that it names.
 
-use super::args::{self, Parsed};
+use super::args::Parsed;
 use super::tool::Tool;
-use super::{Io, Node, compress, fault, ha, pct, pvesh, pvesm, qm, qmrestore, vma, vzdump};
+use super::{Io, Node, cli, compress, fault, ha, pct, pvesh, pvesm, qm, qmrestore, vma, vzdump};
 
 /// Runs a command on a node; gives its exit status.
 pub fn run(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
@@ -40,11 +40,11 @@ fn parsed(
     io: &mut Io<'_>,
     main: fn(&Node, &Parsed, &mut Io<'_>) -> i32,
 ) -> i32 {
-    match args::parse(argv) {
-        Ok(parsed) => main(node, &parsed, io),
-        Err(text) => {
-            io.complain(&text);
-            255
+    match cli::parse(node.version(), node.name(), argv) {
+        Ok(accepted) => main(node, &accepted.into_parsed(), io),
+        Err(rejected) => {
+            io.complain(&rejected.message);
+            rejected.exit
         }
     }
 }

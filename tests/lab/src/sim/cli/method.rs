@@ -40,6 +40,7 @@ pub(super) fn call(
     sorted.options.retain(|name, _| !entry.captures.contains_key(name));
     sorted.options.insert("noproxy".into(), Property { kind: Kind::Boolean, ..Property::default() });
     let mut params = super::values(&sorted, args, &line)?;
+    accepted.implied = captured.keys().cloned().collect();
     for (name, value) in captured {
         let value = if name == "node" && value == "localhost" { node.to_owned() } else { value };
         params.insert(name, value.into());

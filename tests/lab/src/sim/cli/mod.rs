@@ -29,16 +29,24 @@ pub struct Accepted {
     pub params: BTreeMap<String, Value>,
     /// The API path of `pvesh`.
     pub path: Option<String>,
+    /// The parameters that were not given as options or arguments: the program's own, and those in an API path.
+    pub implied: Vec<String>,
     /// Options about the output, such as `output-format`.
     pub output: BTreeMap<String, String>,
 }
 
 impl Accepted {
-    /// What the simulated programs work on.
+    /// What the simulated programs work on: what was given.
     pub fn into_parsed(self) -> Parsed {
         let mut parsed = Parsed { words: self.words, ..Parsed::default() };
-        for (name, value) in self.params {
+        let given = self.params.into_iter().filter(|(name, _)| !self.implied.contains(name));
+        for (name, value) in given {
             match value {
+                // Only the words after the arguments are an array without a name.
+                Value::Array(values) if name != "extra-args" => {
+                    let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+                    parsed.params.insert(name, values.join(","));
+                }
                 Value::Array(values) => {
                     parsed.rest =
                         values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect();
@@ -97,6 +105,7 @@ pub fn parse(version: u8, node: &str, argv: &[String]) -> Result<Accepted, Rejec
     let usage = usage::line(&name, &entry);
     let mut params = values(&entry, args, &usage)?;
     params.extend(preset(&entry.preset, node));
+    accepted.implied = entry.preset.keys().cloned().collect();
     verify(table, &entry, &params, &usage)?;
     accepted.params = params;
     Ok(accepted)
