@@ -148,3 +148,57 @@ impl Host for ReadOnly<'_> {
         Err(HostError::ReadOnly { host: self.0.name().to_owned(), command: format!("rm -r {command}") })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts what reaches it.
+    #[derive(Default)]
+    struct Reached(AtomicUsize);
+
+    impl Host for Reached {
+        fn name(&self) -> &'static str {
+            "pve-prod"
+        }
+
+        fn run_all(&self, _: &[Command]) -> Result<Vec<Output>, HostError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Vec::new())
+        }
+
+        fn start_job(&self, _: &str, _: &Command) -> Result<Job, HostError> {
+            unreachable!("a job was started")
+        }
+
+        fn follow(&self, _: &Job, _: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<JobEnd, HostError> {
+            unreachable!("a job was followed")
+        }
+
+        fn cancel(&self, _: &Job) -> Result<Output, HostError> {
+            unreachable!("a job was cancelled")
+        }
+
+        fn remove_jobs(&self, _: &[Job]) -> Result<(), HostError> {
+            unreachable!("a job was removed")
+        }
+    }
+
+    #[test]
+    fn a_read_only_host_lets_nothing_but_reads_through() {
+        let host = Reached::default();
+        let read = || Command::read("qm").args(["status", "101"]);
+        for other in
+            [Command::write("qm").args(["start", "101"]), Command::destroy("qm").args(["destroy", "101"])]
+        {
+            let refused = ReadOnly(&host).run_all(&[read(), other]).unwrap_err();
+            assert!(matches!(refused, HostError::ReadOnly { .. }), "{refused}");
+        }
+        assert!(ReadOnly(&host).start_job("look", &read()).is_err(), "a job leaves files");
+        assert_eq!(host.0.load(Ordering::SeqCst), 0, "something reached the node");
+        ReadOnly(&host).run_all(&[read()]).unwrap();
+        assert_eq!(host.0.load(Ordering::SeqCst), 1);
+    }
+}
