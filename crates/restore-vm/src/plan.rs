@@ -261,7 +261,7 @@ fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
 fn question(what: &Assignment) -> Question {
     match &what.present {
         Some(_) => Question::Type {
-            says: format!("{} will be overwritten. Type its number to go ahead", what.target_name()),
+            says: format!("{} will be overwritten:", what.target_name()),
             word: what.target.to_string(),
         },
         None => Question::YesNo(format!("Restore {}?", what.target_name())),
