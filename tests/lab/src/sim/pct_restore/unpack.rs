@@ -1,5 +1,6 @@
 //! Unpacking a container, as GNU tar does it for `pct restore`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -42,6 +43,7 @@ pub(super) fn all(
     let mut tree = Tree::new(node, targets, options.unprivileged)?;
     let outcome = tree.fill(&mut counted);
     let read = counted.bytes.next_multiple_of(RECORD);
+    tree.unmount()?;
     tree.keep_owners()?;
     if node.is_killed() {
         return Err(task.kill(Failure::killed("killed", 137)));
@@ -108,10 +110,10 @@ fn command(archive: &Archive, options: &Options) -> String {
     words.join(" ")
 }
 
-/// What the tables of a volume's file system take of its storage.
+/// What the tables of a volume's file system take of its storage. The share fits what small volumes were seen to take.
 pub(super) fn table_size(volume: &Volume) -> u64 {
     // A subvolume shares those of its pool.
-    if volume.format == "subvol" { 0 } else { (volume.size / 256).min(64 << 20) }
+    if volume.format == "subvol" { 0 } else { (volume.size / 140).min(64 << 20) }
 }
 
 /// A volume being filled.
@@ -121,6 +123,8 @@ struct Target {
     volume: Volume,
     /// What is left on its storage.
     room: Room,
+    /// Bytes that were written and may not have reached the storage yet.
+    cached: Cell<u64>,
 }
 
 /// The volumes being filled.
@@ -147,6 +151,7 @@ impl<'n> Tree<'n> {
                 mount: path.trim_end_matches('/').to_owned(),
                 volume: volume.clone(),
                 room,
+                cached: Cell::new(0),
             });
         }
         targets.sort_by_key(|target| std::cmp::Reverse(target.mount.len()));
@@ -238,8 +243,7 @@ impl<'n> Tree<'n> {
         }
     }
 
-    /// Writes a file. An image that finds no room on its storage loses the data after tar has left, so that nobody
-    /// notices; only a subvolume tells at once.
+    /// Writes a file. An image takes it into memory first; only a subvolume tells at once that there is no room.
     fn file<R: Read>(&self, entry: &mut tar::Entry<'_, R>, target: &Target, real: &Path) -> io::Result<()> {
         // `--skip-old-files`
         let mut file = if real.exists() { None } else { Some(File::create(real)?) };
@@ -252,13 +256,26 @@ impl<'n> Tree<'n> {
             }
             left -= count as u64;
             self.node.spend(count as u64)?;
-            match target.room.take(count as u64) {
-                Err(error) if target.volume.format == "subvol" => return Err(error),
-                Err(_) if file.take().is_some() => fs::remove_file(real)?,
-                _ => {}
+            if target.volume.format == "subvol" {
+                target.room.take(count as u64)?;
+            } else {
+                target.cached.set(target.cached.get() + count as u64);
             }
             if let Some(file) = &mut file {
                 file.write_all(&buffer[..count])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was held in memory goes to the storage, the innermost mount first. An image that finds no room loses its files
+    /// after tar has left, so that nobody notices.
+    fn unmount(&self) -> io::Result<()> {
+        for target in &self.targets {
+            if target.room.take(target.cached.get()).is_err() {
+                let folder = self.node.path(&target.volume.path);
+                fs::remove_dir_all(&folder)?;
+                fs::create_dir(folder)?;
             }
         }
         Ok(())
