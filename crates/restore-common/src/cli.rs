@@ -60,7 +60,7 @@ pub struct Common {
     #[arg(long, value_name = "FILE", help_heading = "SSH")]
     pub identity: Option<PathBuf>,
 
-    /// One more file of known host keys
+    /// Known host keys, instead of your own file of them
     #[arg(long, value_name = "FILE", help_heading = "SSH")]
     pub known_hosts: Option<PathBuf>,
 

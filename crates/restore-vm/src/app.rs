@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> ExitCode {
     let interrupt = match Interrupt::install() {
         Ok(interrupt) => interrupt,
         Err(error) => {
-            eprintln!("error: cannot listen for Ctrl-C: {error}");
+            complain(&format!("cannot listen for Ctrl-C: {error}"));
             return Exit::NothingChanged.into();
         }
     };
@@ -131,16 +131,21 @@ fn print_report(report: &Report, json: bool) -> ExitCode {
     match serde_json::to_string_pretty(report) {
         Ok(text) => print(&(text + "\n"), report.outcome),
         Err(error) => {
-            eprintln!("error: cannot write the report as JSON: {error}");
+            complain(&format!("cannot write the report as JSON: {error}"));
             report.outcome.into()
         }
     }
 }
 
+/// Says what is wrong on standard error. A terminal that is gone must not change the exit code.
+fn complain(words: &str) {
+    let _ = writeln!(io::stderr(), "error: {words}");
+}
+
 /// Prints to standard output. A closed pipe loses the text and changes nothing about what was done.
 fn print(text: &str, exit: Exit) -> ExitCode {
     if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
-        eprintln!("error: cannot print the report: {error}");
+        complain(&format!("cannot print the report: {error}"));
     }
     exit.into()
 }
