@@ -239,14 +239,18 @@ fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
     let mut checks = vec![Check {
         id: "configuration",
         title: format!("{target} has the configuration and the disks of the backup"),
-        run: prove::configuration,
+        run: Box::new(prove::configuration),
     }];
     if what.start != Start::Yes {
         return checks;
     }
-    checks.push(Check { id: "running", title: format!("{target} runs"), run: prove::running });
+    checks.push(Check { id: "running", title: format!("{target} runs"), run: Box::new(prove::running) });
     if what.kind == GuestKind::Qemu && what.inside.config.flag("agent") {
-        checks.push(Check { id: "agent", title: "the guest agent answers".to_owned(), run: prove::agent });
+        checks.push(Check {
+            id: "agent",
+            title: "the guest agent answers".to_owned(),
+            run: Box::new(prove::agent),
+        });
     }
     if what.ports.is_empty() {
         return checks;
@@ -254,7 +258,7 @@ fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
     let address = what.address.as_deref().unwrap_or("the guest");
     let ports: Vec<_> = what.ports.iter().map(ToString::to_string).collect();
     let title = format!("{address} answers on TCP {}", ports.join(", "));
-    checks.push(Check { id: "ports", title, run: prove::ports });
+    checks.push(Check { id: "ports", title, run: Box::new(prove::ports) });
     checks
 }
 
