@@ -18,7 +18,8 @@ use std::{
 };
 
 use restore_common::remote::{
-    Command, Ending, Host, HostError, Job, JobEnd, Output, ReadOnly, SshEnv, SshHost, SshTarget,
+    Command, Ending, Host, HostError, Job, JobEnd, JobState, Output, ReadOnly, RunId, SshEnv, SshHost,
+    SshTarget,
 };
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -214,7 +215,7 @@ fn commands_share_one_connection_and_keep_their_streams_apart() {
 fn commands_of_several_threads_do_not_wait_for_one_another() {
     let Some(sshd) = Sshd::start() else { return };
     let (host, pipe) = (sshd.connect(), sshd.path("pipe").display().to_string());
-    assert!(host.run(&Command::write("mkfifo").arg(&pipe)).unwrap().success());
+    assert!(host.run(&Command::read("mkfifo").arg(&pipe)).unwrap().success());
     thread::scope(|scope| {
         let reader = scope.spawn(|| host.run(&Command::read("cat").arg(&pipe)));
         assert!(host.run(&sh(&format!("echo met > '{pipe}'"))).unwrap().success());
@@ -405,12 +406,15 @@ fn what_is_not_reached_is_named_with_its_port() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_lost_not_ended() {
+fn a_question_is_asked_again_when_the_connection_breaks() {
     let Some(sshd) = Sshd::start() else { return };
     let host = sshd.connect();
     // The parent of the login shell is the process that serves the connection.
-    let error = host.run(&sh("kill -KILL $PPID; echo killed")).unwrap_err();
-    assert!(matches!(error, HostError::Lost { .. }), "{error}");
+    let asked = sshd.path("asked").display().to_string();
+    let script =
+        format!("[ -e {asked} ] && echo again && exit; touch {asked}; kill -KILL $PPID; echo killed");
+    assert_eq!(host.run(&sh(&script)).unwrap().stdout, "again\n");
+    assert_eq!(sshd.logins(), 2);
     ends_well(&host);
     sshd.cut_connections();
     ends_well(&host);
@@ -436,9 +440,10 @@ fn a_job_survives_its_connection_and_no_line_is_lost() {
     let go = |part: usize| sshd.path("go").display().to_string() + &part.to_string();
     let part = |n: usize| format!("seq {} {}; {}", n * 5000 + 1, (n + 1) * 5000, sshd.wait_for(&go(n)));
     let script = format!("{} {} {} exit 9", part(0), part(1), part(2));
-    let job = host.start_job("restore 101", &sh(&script)).unwrap();
+    let (run, command) = (run_id("restore-101"), change(&script));
+    let job = Job::new(&run, "restore", &command);
     let mut lines = Vec::new();
-    let end = host.follow(&job, &mut |line| {
+    let end = host.run_job(&job, &command, &mut |line| {
         if line.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -453,7 +458,7 @@ fn a_job_survives_its_connection_and_no_line_is_lost() {
     assert_eq!(output.ending, Ending::Exit(9));
     assert_eq!(lines, (1..=15_000).collect::<Vec<_>>());
     assert_eq!(sshd.logins(), 4, "it had to connect again after each part");
-    remove(&host, &job);
+    clear(&host, &run, &job);
 }
 
 #[test]
@@ -461,20 +466,41 @@ fn a_job_is_cancelled_and_cleared_away() {
     let Some(sshd) = Sshd::start() else { return };
     let host = sshd.connect();
     let script = format!("trap 'echo cleaned; exit 5' TERM; echo begun; {}", sshd.wait_for("never"));
-    let job = host.start_job("backup", &sh(&script)).unwrap();
+    let (run, command) = (run_id("backup"), change(&script));
+    let job = Job::new(&run, "backup", &command);
     let stop_at_first = &mut |line: &str| {
         if line == "begun" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    assert_eq!(host.follow(&job, stop_at_first).unwrap(), JobEnd::Detached);
-    let output = host.cancel(&job).unwrap();
+    assert_eq!(host.run_job(&job, &command, stop_at_first).unwrap(), JobEnd::Detached);
+    assert_eq!(host.job_states(std::slice::from_ref(&job)).unwrap(), [JobState::Running]);
+    let JobEnd::Finished(output) = host.cancel(&job).unwrap() else { panic!("it was begun") };
     assert_eq!((output.ending, output.stdout.as_str()), (Ending::Exit(5), "begun\ncleaned\n"));
-    remove(&host, &job);
+    clear(&host, &run, &job);
 }
 
-fn remove(host: &SshHost, job: &Job) {
+/// A name that no other test has.
+fn run_id(name: &str) -> RunId {
+    RunId::try_from(format!("test-{}-{name}", std::process::id())).unwrap()
+}
+
+fn change(script: &str) -> Command {
+    Command::write("sh").args(["-c", script])
+}
+
+fn clear(host: &SshHost, run: &RunId, job: &Job) {
     assert!(Path::new(&job.dir).exists());
-    host.remove_jobs(std::slice::from_ref(job)).unwrap();
+    host.clear(run).unwrap();
     assert!(!Path::new(&job.dir).exists());
+}
+
+#[test]
+fn what_changes_something_is_never_sent_as_a_question() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.connect();
+    let file = sshd.path("written").display().to_string();
+    let error = host.run(&Command::write("touch").arg(&file)).unwrap_err();
+    assert!(matches!(error, HostError::Unsendable { .. }), "{error}");
+    assert!(!Path::new(&file).exists());
 }
 
 #[test]
@@ -484,7 +510,9 @@ fn a_read_only_host_leaves_nothing_behind() {
     let (reading, file) = (ReadOnly(&host), sshd.path("written").display().to_string());
     let write = Command::write("touch").arg(&file);
     assert!(matches!(reading.run_all(&[sh("true"), write.clone()]), Err(HostError::ReadOnly { .. })));
-    assert!(matches!(reading.start_job("x", &write), Err(HostError::ReadOnly { .. })));
+    let job = Job::new(&run_id("x"), "x", &write);
+    let started = reading.run_job(&job, &write, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(started, Err(HostError::ReadOnly { .. })));
     assert!(!Path::new(&file).exists());
     assert_eq!(reading.run(&sh("echo a")).unwrap().stdout, "a\n");
 }

@@ -21,7 +21,7 @@ use crate::{
     args::Args,
     assignment::Restore,
     decide::{Known, decide},
-    list, nodes, plan,
+    list, nodes, plan, recover,
 };
 
 /// Runs the program to its end and gives its exit code.
@@ -38,19 +38,22 @@ pub fn run(args: &Args) -> ExitCode {
     };
     let mode = ProgressMode::choose(common.json, common.quiet);
     let reporter = TerminalReporter::new(mode, common.json || (common.quiet && common.force));
-    let session = Session {
+    let target = args.target_id.unwrap_or(args.vmid);
+    let mut session = Session {
         program: "restore-vm",
         version: env!("CARGO_PKG_VERSION"),
         dry_run: common.dry_run,
         yes: common.force,
         journals: state_folder().join("pve-restore/runs"),
-        journal_name: format!("restore-vm-{}", args.target_id.unwrap_or(args.vmid)),
+        journal_name: format!("restore-vm-{target}"),
+        again: format!("restore-vm {target}"),
+        over: Vec::new(),
         interrupt: &interrupt,
         reporter: &reporter,
         prompt: RefCell::new(Prompt::new(interrupt.clone())),
     };
     let title = format!("Restore guest {}", args.vmid);
-    let outcome = look_and_restore(args, &session, &title);
+    let outcome = restore_or_recover(args, &mut session, &title);
     match outcome
         .unwrap_or_else(|error| Outcome::Report(Box::new(refuse(&session, &title, Vec::new(), Some(&error)))))
     {
@@ -63,6 +66,23 @@ pub fn run(args: &Args) -> ExitCode {
 fn state_folder() -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_STATE_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".local/state"))
+}
+
+/// What an earlier run left comes first: it goes on, or back, or it keeps this one from beginning.
+fn restore_or_recover(args: &Args, session: &mut Session<'_>, title: &str) -> anyhow::Result<Outcome> {
+    let report = |report| Ok(Outcome::Report(Box::new(report)));
+    if !args.list {
+        let history = recover::history(args, session)?;
+        session.over = history.over;
+        if args.resume || args.rollback {
+            return report(recover::carry_on(args, session, history.open, title)?);
+        }
+        if let Some(open) = history.open {
+            let problem = recover::problem(args, session, &open)?;
+            return report(refuse(session, title, vec![problem], None));
+        }
+    }
+    look_and_restore(args, session, title)
 }
 
 enum Outcome {
@@ -118,6 +138,7 @@ fn known(
     let declared = own.and_then(|(_, guest)| guest.address.clone());
     Known {
         environment: own.map_or(reached.node.environment.as_str(), |(environment, _)| environment).to_owned(),
+        reached_by: reached.node.environment.clone(),
         address: checks.address.or(declared),
         ports: checks.ports,
         wait: Some(checks.wait).filter(|wait| *wait > Duration::ZERO),

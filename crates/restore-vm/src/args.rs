@@ -7,7 +7,8 @@ use restore_common::{
 };
 
 /// How thoroughly an archive is read before anything is destroyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CheckLevel {
     /// To its end: decompression, structure, every cluster accounted for.
     Full,
@@ -35,6 +36,24 @@ Examples:
   restore-vm 101 --target-id 901    a copy beside the original
   restore-vm 101 --dry-run          look and plan, change nothing
 ";
+
+/// Options that a run has settled when it began.
+const SELECTING: [&str; 14] = [
+    "list",
+    "date",
+    "archive",
+    "storage",
+    "target_id",
+    "target_storage",
+    "check",
+    "safety",
+    "unique",
+    "start",
+    "no_start",
+    "discard_excluded",
+    "wait",
+    "node",
+];
 
 /// Restore a Proxmox VM or container from its vzdump backup, and prove it
 #[derive(Parser, Clone, Debug)]
@@ -105,6 +124,14 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "How")]
     pub wait: Option<u64>,
 
+    /// Go on with a run that was cut off
+    #[arg(long, help_heading = "After a run that was cut off", conflicts_with_all = SELECTING)]
+    pub resume: bool,
+
+    /// Take back what it did
+    #[arg(long, help_heading = "After a run that was cut off", conflicts_with = "resume", conflicts_with_all = SELECTING)]
+    pub rollback: bool,
+
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
@@ -139,6 +166,9 @@ mod tests {
     #[case(&["101", "--target-id", "0"])]
     #[case(&["101", "--check", "some"])]
     #[case(&["101", "--start", "--no-start"])]
+    #[case(&["101", "--resume", "--rollback"])]
+    #[case(&["101", "--resume", "--date", "2026-01-30"])]
+    #[case(&["101", "--rollback", "--safety", "none"])]
     #[case(&[])]
     fn nonsense_is_refused_by_the_parser(#[case] words: &[&str]) {
         let words = std::iter::once("restore-vm").chain(words.iter().copied());

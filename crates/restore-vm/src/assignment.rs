@@ -7,6 +7,8 @@ use restore_common::{
     pve::{Archive, Disk, GuestKind, StorageId, Vmid, VolumeId},
     remote::{Command, Host},
 };
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     args::CheckLevel,
@@ -14,10 +16,12 @@ use crate::{
 };
 
 /// A restore, decided in all its parts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The environment of the Terraform project.
+    /// The environment of the Terraform project that the guest belongs to.
     pub environment: String,
+    /// The environment whose node it is on: environments may share one.
+    pub reached_by: String,
     /// The node's name.
     pub node: String,
     /// VM or container.
@@ -57,7 +61,8 @@ pub struct Assignment {
 }
 
 /// Whether the guest is started after the restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Start {
     /// It is.
     Yes,
@@ -134,7 +139,7 @@ pub fn restore_command(parts: &Restored<'_>) -> Command {
 }
 
 /// A safety backup that was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SafetyCopy {
     /// Its volume id.
     pub volid: VolumeId,
@@ -148,6 +153,13 @@ pub struct Restore<'a> {
     pub host: &'a dyn Host,
     /// What is to be done.
     pub what: Assignment,
+    /// What its steps found out.
+    pub found: Found,
+}
+
+/// What the steps of a restore found out, and later ones need. It is kept in the journal.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Found {
     /// The safety backup, once it is made.
     pub safety: Option<SafetyCopy>,
     /// The folder on the node with copies of the guest's configuration and firewall file, once they are made.
@@ -156,12 +168,20 @@ pub struct Restore<'a> {
     pub volumes_before: Vec<String>,
     /// The restore went past the point where the old guest is gone.
     pub replaced: bool,
+    /// Where `qmrestore` keeps its pipe and its files: it clears them away unless it is killed.
+    pub temporary: Option<String>,
 }
 
 impl<'a> Restore<'a> {
     /// Ready to begin.
     pub fn new(host: &'a dyn Host, what: Assignment) -> Self {
-        Self { host, what, safety: None, copies: None, volumes_before: Vec::new(), replaced: false }
+        Self { host, what, found: Found::default() }
+    }
+
+    /// One that was cut off, from its journal: the work and what was found out.
+    pub fn from_journal(host: &'a dyn Host, work: &Value, found: &Value) -> serde_json::Result<Self> {
+        let found = if found.is_null() { Found::default() } else { Found::deserialize(found)? };
+        Ok(Self { host, what: Assignment::deserialize(work)?, found })
     }
 }
 
@@ -172,7 +192,7 @@ impl Workplace for Restore<'_> {
 
     fn kept(&self) -> Vec<Kept> {
         let vmid = self.what.target;
-        let safety = self.safety.iter().map(|copy| Kept {
+        let safety = self.found.safety.iter().map(|copy| Kept {
             what: format!("safety backup of {} as it was before", self.what.target_name()),
             place: copy.volid.to_string(),
             go_back: Some(format!("restore-vm {vmid} --archive {}", Command::read(copy.volid.as_str()))),
@@ -182,13 +202,25 @@ impl Workplace for Restore<'_> {
                 Command::read(copy.volid.as_str())
             ),
         });
-        let copies = self.copies.iter().map(|folder| Kept {
+        let copies = self.found.copies.iter().map(|folder| Kept {
             what: "copies of its configuration and firewall file as they were before".to_owned(),
             place: format!("{folder} on {}", self.what.node),
             go_back: None,
             remove: Command::destroy("rm").args(["-r", folder]).to_string(),
         });
         safety.chain(copies).collect()
+    }
+
+    fn claim(&self) -> String {
+        format!("guest-{}", self.what.target)
+    }
+
+    fn work(&self) -> Value {
+        serde_json::to_value(&self.what).unwrap_or_default()
+    }
+
+    fn found(&self) -> Value {
+        serde_json::to_value(&self.found).unwrap_or_default()
     }
 }
 

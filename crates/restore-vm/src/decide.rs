@@ -26,6 +26,8 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(120);
 pub struct Known {
     /// The environment it belongs to.
     pub environment: String,
+    /// The environment whose node was asked.
+    pub reached_by: String,
     /// Its address.
     pub address: Option<String>,
     /// TCP ports that must answer.
@@ -92,6 +94,7 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
     let kept = |guest: &Guest| disks::kept(kind, &guest.config, &inside.config, args.discard_excluded);
     Assignment {
         environment: known.environment,
+        reached_by: known.reached_by,
         node: look.facts.name.to_string(),
         kind,
         source: args.vmid,

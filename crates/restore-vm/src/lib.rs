@@ -14,4 +14,5 @@ pub mod look;
 pub mod nodes;
 pub mod plan;
 pub mod problems;
+pub mod recover;
 pub mod steps;

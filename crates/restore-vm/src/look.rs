@@ -9,9 +9,10 @@ use restore_common::{
     },
     remote::{Command, Host, Output},
 };
+use serde::{Deserialize, Serialize};
 
 /// A guest as it is now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Guest {
     /// VM or container.
     pub kind: GuestKind,
@@ -215,7 +216,7 @@ fn sort_in(listing: Listing, vmid: Vmid, archives: &mut Vec<Archive>, on_backup_
 }
 
 /// What is inside the chosen archive, and where it is: one remote execution.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArchiveLook {
     /// The configuration inside.
     pub config: GuestConfig,

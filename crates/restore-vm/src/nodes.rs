@@ -75,6 +75,11 @@ fn look(args: &Args, node: &NodeRef, env: &SshEnv) -> Result<(SshHost, NodeLook)
     Ok((host, look))
 }
 
+/// Connects to a node.
+pub fn connect(args: &Args, node: &NodeRef) -> Result<SshHost, HostError> {
+    SshHost::connect(&target(args, node), &SshEnv::from_process())
+}
+
 fn target(args: &Args, node: &NodeRef) -> SshTarget {
     let common = &args.common;
     SshTarget {

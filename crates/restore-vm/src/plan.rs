@@ -174,10 +174,10 @@ fn replace_steps<'a>(what: &Assignment, guest: &Guest, steps: &mut Vec<Step<Rest
         steps.push(Step::read("safety-check", "Read the safety backup to its end", safety::check));
     }
     let undo = Undo::NotNeeded("the copies are kept and named in the report");
-    let commands = safety::copy_commands(what, "/var/tmp/pve-restore/…");
+    let command = safety::copy_command(what, "/var/tmp/pve-restore/…");
     let step =
         Step::write("copy-files", format!("Copy the configuration of {target}"), safety::copy_files, undo);
-    steps.push(step.commands(commands));
+    steps.push(step.commands([command]));
     if guest.is_active() {
         let undo = Undo::By { says: format!("start {target} again"), run: power::start_again };
         let command = power::shutdown_command(what.kind, what.target);

@@ -2,20 +2,23 @@
 
 use std::{
     cell::RefCell,
+    ops::ControlFlow,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use super::{
-    Check, CheckResult, CheckStatus, Exit, Interrupted, Journal, OnFailure, Plan, Problem, Question, Report,
-    Reporter, Run, Step, StepRecord, StepStatus, Undo, Workplace,
+    Begun, Check, CheckResult, CheckStatus, CutOff, Exit, Failure, Interrupted, Journal, OnFailure, Past,
+    Plan, Problem, Question, Recovery, Report, Reporter, Run, Step, StepRecord, StepStatus, Undo, Workplace,
+    failure::is_out_of_reach,
     journal::Event,
+    past::PastStep,
     report::{ReportedError, SCHEMA},
     show,
 };
 use crate::{
     interrupt::Interrupt,
-    remote::Effect,
+    remote::{Effect, Ending, HELD, Job, JobEnd, RunId, claim_command},
     ui::{Answer, Prompt},
 };
 
@@ -33,6 +36,10 @@ pub struct Session<'a> {
     pub journals: PathBuf,
     /// Name of this run's journal: `restore-vm-101`.
     pub journal_name: String,
+    /// How the operator calls the program for the same work again: `restore-vm 101`.
+    pub again: String,
+    /// Earlier runs that are known to be over: what they claimed on a node is free.
+    pub over: Vec<RunId>,
     /// Ctrl-C.
     pub interrupt: &'a Interrupt,
     /// Who shows what happens.
@@ -42,6 +49,15 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Who runs the program, for others who want to work on the same thing.
+    fn owner(&self) -> String {
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        let user = user.unwrap_or_else(|_| "somebody".to_owned());
+        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
+        format!("{} (pid {}) of {user}@{machine} since {now}", self.program, std::process::id())
+    }
+
     fn report(&self, title: &str, outcome: Exit, state: &str) -> Report {
         Report {
             schema: SCHEMA,
@@ -84,12 +100,7 @@ pub fn refuse(
 /// Shows the plan, asks, does, proves, reports.
 pub fn carry_out<C: Workplace>(session: &Session<'_>, plan: Plan<C>, context: &mut C) -> Report {
     session.reporter.plan(&show::plan(&plan, session.dry_run));
-    let mut report = Report {
-        subject: plan.subject.clone(),
-        warnings: plan.warnings.clone(),
-        steps: plan.steps.iter().map(planned).collect(),
-        ..session.report(&plan.title, Exit::Done, UNTOUCHED)
-    };
+    let mut report = first_report(session, &plan);
     if session.dry_run {
         "nothing was changed: this was a dry run".clone_into(&mut report.state);
         return report;
@@ -97,39 +108,140 @@ pub fn carry_out<C: Workplace>(session: &Session<'_>, plan: Plan<C>, context: &m
     if let Some(outcome) = declined(session, &plan.question, &mut report) {
         return end(report, outcome, UNTOUCHED);
     }
-    let journal = match open_journal(session, &plan) {
+    let journal = match open_journal(session, &plan, context) {
         Ok(journal) => journal,
         Err(error) => {
             report.error = Some(ReportedError::new(&error));
             return end(report, Exit::NothingChanged, UNTOUCHED);
         }
     };
-    let started = Instant::now();
-    let mut work = Work {
-        run: Run::new(Some(&journal), session.reporter, session.interrupt),
-        journal: &journal,
+    let run = Run::new(&journal, session.reporter, session.interrupt, 1);
+    work(
         session,
-        report,
-    };
-    work.carry_out(plan, context);
-    let Work { run, mut report, .. } = work;
-    let jobs = run.finished_jobs();
-    if !jobs.is_empty()
-        && let Err(error) = context.host().remove_jobs(&jobs)
-    {
-        let folders: Vec<_> = jobs.iter().map(|j| j.dir.as_str()).collect();
-        report.next.push(format!(
-            "the folders {} are left on {} ({error}); remove them by hand",
-            folders.join(", "),
-            context.host().name()
-        ));
+        &journal,
+        context,
+        Work { run, journal: &journal, session, report, open: false },
+        false,
+        |work, context| {
+            work.carry_out(plan, context, None);
+        },
+    )
+}
+
+/// Goes on with a run that was cut off, or takes back what it did. `plan` is built from its work, `context` knows what it
+/// had found out.
+pub fn carry_on<C: Workplace>(
+    session: &Session<'_>,
+    past: &Past,
+    how: Recovery,
+    plan: Plan<C>,
+    context: &mut C,
+) -> Report {
+    session.reporter.plan(&show::recovery(&plan, past, how, session.dry_run));
+    let mut report = first_report(session, &plan);
+    if session.dry_run {
+        "nothing was changed: this was a dry run".clone_into(&mut report.state);
+        return report;
     }
+    let question = match how {
+        Recovery::Resume => plan.question.clone(),
+        Recovery::RollBack => Question::YesNo("Put things back as they were?".to_owned()),
+    };
+    if let Some(outcome) = declined(session, &question, &mut report) {
+        return end(report, outcome, "nothing was changed since it was cut off");
+    }
+    let journal = &past.journal;
+    if let Err(error) = journal.write(Event::CarriedOn { owner: session.owner(), how }) {
+        report.error = Some(ReportedError::new(&error.into()));
+        return end(report, Exit::NothingChanged, "nothing was changed since it was cut off");
+    }
+    let run = Run::new(journal, session.reporter, session.interrupt, past.attempt());
+    work(
+        session,
+        journal,
+        context,
+        Work { run, journal, session, report, open: false },
+        true,
+        |work, context| match how {
+            Recovery::Resume => work.carry_out(plan, context, Some(past)),
+            Recovery::RollBack => work.take_back(&plan, context, past),
+        },
+    )
+}
+
+/// Does the work between the claim and its release.
+fn work<'a, C: Workplace>(
+    session: &Session<'_>,
+    journal: &Journal,
+    context: &mut C,
+    mut work: Work<'a>,
+    carried_on: bool,
+    act: impl FnOnce(&mut Work<'a>, &mut C),
+) -> Report {
+    let started = Instant::now();
+    let claimed = claim(session, journal, context);
+    match &claimed {
+        Ok(()) => act(&mut work, context),
+        Err(error) => {
+            // A run that was to be carried on still can be.
+            work.open = carried_on;
+            work.report.error = Some(ReportedError::new(error));
+            work.finish(Exit::NothingChanged, UNTOUCHED);
+        }
+    }
+    let Work { mut report, open, .. } = work;
     report.kept = context.kept();
     report.seconds = started.elapsed().as_secs_f64();
+    if open {
+        report.next.push(format!("`{} --resume` goes on where it stopped", session.again));
+        report.next.push(format!("`{} --rollback` puts things back as they were", session.again));
+        return report;
+    }
+    if let Err(error) = context.host().clear(journal.run()) {
+        report.next.push(format!(
+            "this run's folder is left on {}: {error}; remove it with `rm -r /var/tmp/pve-restore/{}`",
+            context.host().name(),
+            journal.run()
+        ));
+    }
+    if report.outcome == Exit::ActNeeded {
+        report.next.push(format!("when that is mended, `{} --rollback` tries it again", session.again));
+    }
     if let Err(error) = journal.write(Event::Ended { outcome: report.outcome }) {
         report.next.push(format!("the journal is not complete: {error}"));
     }
     report
+}
+
+/// From here on no other program works on the same thing.
+fn claim<C: Workplace>(session: &Session<'_>, journal: &Journal, context: &C) -> anyhow::Result<()> {
+    let (host, what) = (context.host(), context.claim());
+    let command = claim_command(journal.run(), &what, &session.owner(), &session.over);
+    // A name of its own each time: an old answer says nothing about who holds the claim by now.
+    let name = format!("claim-{}", jiff::Timestamp::now().as_microsecond());
+    let job = Job::new(journal.run(), &name, &command);
+    let end = host.run_job(&job, &command, &mut |_| ControlFlow::Continue(()))?;
+    let JobEnd::Finished(output) = end else {
+        return Err(Failure::new(format!("cannot claim `{what}` on {}", host.name())).into());
+    };
+    if output.ending == Ending::Exit(HELD) {
+        let holder = crate::ui::sanitize(output.stdout.trim()).into_owned();
+        let taken = Failure::new(format!("{what} on {} is being worked on by {holder}", host.name()));
+        return Err(taken.hint(format!(
+            "wait for it, or go on with it where it was begun; if it will never come back: `rm /var/tmp/pve-restore/{what}` on the node"
+        )).into());
+    }
+    output.stdout_of(host, &command)?;
+    Ok(())
+}
+
+fn first_report<C>(session: &Session<'_>, plan: &Plan<C>) -> Report {
+    Report {
+        subject: plan.subject.clone(),
+        warnings: plan.warnings.clone(),
+        steps: plan.steps.iter().map(planned).collect(),
+        ..session.report(&plan.title, Exit::Done, UNTOUCHED)
+    }
 }
 
 fn end(mut report: Report, outcome: Exit, state: &str) -> Report {
@@ -178,16 +290,23 @@ fn declined(session: &Session<'_>, question: &Question, report: &mut Report) -> 
     }
 }
 
-fn open_journal<C>(session: &Session<'_>, plan: &Plan<C>) -> anyhow::Result<Journal> {
+fn open_journal<C: Workplace>(session: &Session<'_>, plan: &Plan<C>, context: &C) -> anyhow::Result<Journal> {
     let journal = Journal::create(&session.journals, &session.journal_name)?;
-    journal.write(Event::Begun {
-        program: session.program,
-        version: session.version,
-        title: &plan.title,
-        subject: &plan.subject,
-        pid: std::process::id(),
-    })?;
+    journal.write(Event::Begun(Begun {
+        program: session.program.to_owned(),
+        version: session.version.to_owned(),
+        owner: session.owner(),
+        title: plan.title.clone(),
+        subject: plan.subject.clone(),
+        work: context.work(),
+        steps: plan.steps.iter().map(|step| (step.id.to_owned(), step.title.clone())).collect(),
+    }))?;
     Ok(journal)
+}
+
+/// Whether one of these steps has something to take back.
+fn is_touched<C>(steps: &[Step<C>]) -> bool {
+    steps.iter().any(|step| step.effect > Effect::Read && !matches!(step.undo, Undo::NotNeeded(_)))
 }
 
 fn is_interruption(error: &anyhow::Error) -> bool {
@@ -199,18 +318,29 @@ struct Work<'a> {
     journal: &'a Journal,
     session: &'a Session<'a>,
     report: Report,
+    /// The run is not over: the node is out of reach, and what was begun there may go on.
+    open: bool,
 }
 
 impl Work<'_> {
-    fn carry_out<C: Workplace>(&mut self, plan: Plan<C>, context: &mut C) {
+    fn carry_out<C: Workplace>(&mut self, plan: Plan<C>, context: &mut C, past: Option<&Past>) {
         let total = plan.steps.len();
         for (index, step) in plan.steps.iter().enumerate() {
+            let before = past.and_then(|past| past.step(step.id));
+            if let Some(before) = before.filter(|before| before.done) {
+                self.skip(index, total, step, before);
+                continue;
+            }
+            self.run.enter(step.id, before.map(|before| before.jobs.as_slice()).unwrap_or_default());
             let Err(error) = self.step(index, total, step, context) else { continue };
+            if is_out_of_reach(&error) {
+                return self.leave(&error, is_touched(&plan.steps[..=index]));
+            }
             // Ctrl-C asks for what was there before, also when the goal is nearly reached.
             if step.on_failure == OnFailure::Keep && !is_interruption(&error) {
                 return self.keep(step, &error, &plan.checks);
             }
-            return self.roll_back(&plan.steps, index, &error, context);
+            return self.roll_back(&plan.steps, index, &error, context, past);
         }
         self.prove(plan.checks, context);
         if self.report.outcome == Exit::Done {
@@ -219,7 +349,57 @@ impl Work<'_> {
         self.report.next.extend(plan.next);
     }
 
-    fn step<C>(&mut self, index: usize, total: usize, step: &Step<C>, context: &mut C) -> anyhow::Result<()> {
+    /// The step was done before the run was cut off.
+    fn skip<C>(&mut self, index: usize, total: usize, step: &Step<C>, before: &PastStep) {
+        let record = &mut self.report.steps[index];
+        record.status = StepStatus::Done;
+        record.note.clone_from(&before.note);
+        self.session.reporter.step(index + 1, total, &step.title);
+        self.session.reporter.note("done before it was cut off");
+    }
+
+    /// Takes back what a run did that was cut off.
+    fn take_back<C: Workplace>(&mut self, plan: &Plan<C>, context: &mut C, past: &Past) {
+        self.run.turn_back();
+        let begun = |step: &Step<C>| past.step(step.id).is_some();
+        let Some(last) = plan.steps.iter().rposition(begun) else {
+            return self.finish(Exit::NothingChanged, "nothing had been changed");
+        };
+        let (step, before) = (&plan.steps[last], past.step(plan.steps[last].id));
+        let unsettled = before.filter(|before| !before.done && !past.turned_back());
+        if let Some(before) = unsettled {
+            // How it ends says how far it had come; that it fails is expected.
+            self.run.settle(step.id, &before.jobs);
+            let settled = (step.run)(context, &self.run);
+            let found = context.found();
+            let error = settled.err().unwrap_or_else(|| CutOff.into());
+            if is_out_of_reach(&error) {
+                return self.leave(&error, true);
+            }
+            let logged =
+                self.journal.write(Event::Failed { id: step.id.to_owned(), error: error.to_string(), found });
+            if let Err(error) = logged {
+                self.report.undo_errors.push(ReportedError::new(&error.into()));
+            }
+        }
+        for (record, step) in self.report.steps.iter_mut().zip(&plan.steps) {
+            if let Some(before) = past.step(step.id) {
+                record.status = if before.done { StepStatus::Done } else { StepStatus::Failed };
+                record.note.clone_from(&before.note);
+            }
+        }
+        let title = &step.title;
+        let error = Failure::new(format!("the run was cut off at `{title}`"));
+        self.go_back(&plan.steps, last, &error.into(), context, Some(past));
+    }
+
+    fn step<C: Workplace>(
+        &mut self,
+        index: usize,
+        total: usize,
+        step: &Step<C>,
+        context: &mut C,
+    ) -> anyhow::Result<()> {
         self.session.reporter.step(index + 1, total, &step.title);
         let started = Instant::now();
         let result = self.begin(step).and_then(|()| (step.run)(context, &self.run));
@@ -230,7 +410,8 @@ impl Work<'_> {
                 record.status = StepStatus::Done;
                 record.note.clone_from(&note);
                 self.session.reporter.step_done(note.as_deref(), started.elapsed());
-                self.journal.write(Event::Done { id: step.id, note: note.as_deref() }).map_err(Into::into)
+                let (id, found) = (step.id.to_owned(), context.found());
+                self.journal.write(Event::Done { id, note, found }).map_err(Into::into)
             }
             Err(error) => {
                 record.status = StepStatus::Failed;
@@ -244,7 +425,21 @@ impl Work<'_> {
     fn begin<C>(&self, step: &Step<C>) -> anyhow::Result<()> {
         self.run.safe_point()?;
         let commands = step.commands.iter().map(ToString::to_string).collect();
-        Ok(self.journal.write(Event::Step { id: step.id, commands })?)
+        Ok(self.journal.write(Event::Step { id: step.id.to_owned(), commands })?)
+    }
+
+    /// The node is out of reach. What was begun there goes on; a later run carries this one on.
+    fn leave(&mut self, error: &anyhow::Error, is_touched: bool) {
+        self.open = true;
+        self.report.error = Some(ReportedError::new(error));
+        if is_touched {
+            self.finish(
+                Exit::ActNeeded,
+                "cut off: the node is out of reach, and what was begun there may go on",
+            );
+        } else {
+            self.finish(Exit::NothingChanged, "nothing was changed; the node is out of reach");
+        }
     }
 
     /// The work is done and stays, but a step after it failed.
@@ -274,23 +469,52 @@ impl Work<'_> {
         state.clone_into(&mut self.report.state);
     }
 
-    fn roll_back<C>(&mut self, steps: &[Step<C>], failed: usize, error: &anyhow::Error, context: &mut C) {
+    /// A step failed: it and those before it are taken back.
+    fn roll_back<C: Workplace>(
+        &mut self,
+        steps: &[Step<C>],
+        failed: usize,
+        error: &anyhow::Error,
+        context: &mut C,
+        past: Option<&Past>,
+    ) {
+        let (id, found) = (steps[failed].id.to_owned(), context.found());
+        if let Err(error) = self.journal.write(Event::Failed { id, error: error.to_string(), found }) {
+            self.report.undo_errors.push(ReportedError::new(&error.into()));
+        }
+        self.go_back(steps, failed, error, context, past);
+    }
+
+    fn go_back<C: Workplace>(
+        &mut self,
+        steps: &[Step<C>],
+        failed: usize,
+        error: &anyhow::Error,
+        context: &mut C,
+        past: Option<&Past>,
+    ) {
         let interrupted = is_interruption(error);
         self.report.error = Some(ReportedError::new(error));
-        let logged = self.journal.write(Event::Failed { id: steps[failed].id, error: error.to_string() });
-        let touched =
-            steps[..=failed].iter().any(|s| s.effect > Effect::Read && !matches!(s.undo, Undo::NotNeeded(_)));
-        if !touched {
+        if !is_touched(&steps[..=failed]) {
             let outcome = if interrupted { Exit::Interrupted } else { Exit::NothingChanged };
             return self.finish(outcome, UNTOUCHED);
         }
         self.session.reporter.rolling_back();
         self.run.turn_back();
         for index in (0..=failed).rev() {
-            self.undo(&steps[index], index, context);
-        }
-        if let Err(error) = logged {
-            self.report.undo_errors.push(ReportedError::new(&error.into()));
+            let before = past.and_then(|past| past.step(steps[index].id));
+            if before.is_some_and(|before| before.undone) {
+                self.report.steps[index].status = StepStatus::Undone;
+                continue;
+            }
+            let known = before.map(|before| before.jobs.as_slice()).unwrap_or_default();
+            self.run.enter(&format!("undo-{}", steps[index].id), known);
+            if let Err(error) = self.undo(&steps[index], index, context) {
+                if is_out_of_reach(&error) {
+                    return self.leave(&error, true);
+                }
+                self.report.undo_errors.push(ReportedError::new(&error));
+            }
         }
         if !self.report.undo_errors.is_empty() {
             return self
@@ -300,36 +524,31 @@ impl Work<'_> {
         self.finish(outcome, "rolled back: the guest is as it was before");
     }
 
-    fn undo<C>(&mut self, step: &Step<C>, index: usize, context: &mut C) {
+    fn undo<C>(&mut self, step: &Step<C>, index: usize, context: &mut C) -> anyhow::Result<()> {
         let (says, run) = match &step.undo {
-            Undo::NotNeeded(_) => return,
+            Undo::NotNeeded(_) => return Ok(()),
             Undo::Impossible(reason) => {
                 self.report.steps[index].status = StepStatus::UndoFailed;
-                let error = anyhow::anyhow!("`{}` cannot be taken back: {reason}", step.title);
-                self.report.undo_errors.push(ReportedError::new(&error));
-                return;
+                return Err(anyhow::anyhow!("`{}` cannot be taken back: {reason}", step.title));
             }
             Undo::By { says, run } => (says, run),
         };
         self.session.reporter.undo(says);
         let started = Instant::now();
-        let logged = self.journal.write(Event::Undo { id: step.id });
+        let id = step.id.to_owned();
+        let logged = self.journal.write(Event::Undo { id: id.clone() });
         let result = run(context, &self.run).and_then(|note| Ok(logged.map(|()| note)?));
         let (status, event) = match &result {
-            Ok(_) => (StepStatus::Undone, Event::Undone { id: step.id }),
-            Err(error) => {
-                (StepStatus::UndoFailed, Event::UndoFailed { id: step.id, error: error.to_string() })
-            }
+            Ok(_) => (StepStatus::Undone, Event::Undone { id }),
+            Err(error) => (StepStatus::UndoFailed, Event::UndoFailed { id, error: error.to_string() }),
         };
         self.report.steps[index].status = status;
         let result = result.and_then(|note| Ok(self.journal.write(event).map(|()| note)?));
-        match result {
+        match &result {
             Ok(note) => self.session.reporter.step_done(note.as_deref(), started.elapsed()),
-            Err(error) => {
-                self.session.reporter.step_failed(&error, started.elapsed());
-                self.report.undo_errors.push(ReportedError::new(&error));
-            }
+            Err(error) => self.session.reporter.step_failed(error, started.elapsed()),
         }
+        result.map(|_| ())
     }
 
     fn prove<C>(&mut self, checks: Vec<Check<C>>, context: &mut C) {

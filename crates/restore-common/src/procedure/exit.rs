@@ -1,9 +1,9 @@
 //! Exit codes of the programs that restore and rebuild.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a run ended, for whoever called the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// Done and proven; or, in a dry run, planned.

@@ -50,6 +50,18 @@ impl std::error::Error for Failure {
 #[error("interrupted")]
 pub struct Interrupted;
 
+/// A step that was cut off had not come to this point, and now it will not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it was cut off here")]
+pub struct CutOff;
+
+/// Whether the node could not be reached any more: whatever was begun there may go on.
+pub fn is_out_of_reach(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(host_error(cause), Some(HostError::Lost { .. } | HostError::Unreachable { .. }))
+    })
+}
+
 /// The first advice found along the causes of an error.
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {

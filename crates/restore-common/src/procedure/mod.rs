@@ -5,22 +5,27 @@
 //! the way back after a failure, Ctrl-C, the report and the exit code. No program prints a step or asks a question by
 //! itself.
 //!
+//! Work on the node is begun under names that the journal holds before. A run that was killed or cut off leaves its
+//! journal open: [`history`] finds it, and [`carry_on`] builds the same plan from it and goes on, or back.
+//!
 //! What was shown is what runs: the plan is taken by value and its steps hold the very functions that do the work.
 
 mod engine;
 mod exit;
 mod failure;
 mod journal;
+mod past;
 mod plan;
 mod report;
 mod reporter;
 mod run;
 mod show;
 
-pub use engine::{Session, carry_out, refuse};
+pub use engine::{Session, carry_on, carry_out, refuse};
 pub use exit::Exit;
-pub use failure::{Failure, Interrupted, hint_of};
-pub use journal::{Journal, JournalError};
+pub use failure::{CutOff, Failure, Interrupted, hint_of, is_out_of_reach};
+pub use journal::{Begun, Journal, JournalError, Recovery};
+pub use past::{History, Open, Past, history};
 pub use plan::{Action, Check, Inspect, OnFailure, Plan, Question, Step, Undo, Workplace};
 pub use report::{CheckResult, CheckStatus, Kept, Problem, Report, StepRecord, StepStatus};
 pub use reporter::{Reporter, TerminalReporter};

@@ -12,6 +12,15 @@ pub trait Workplace {
 
     /// What the run left on the node on purpose, for the report.
     fn kept(&self) -> Vec<Kept>;
+
+    /// What only one program at a time may work on there: `guest-101`.
+    fn claim(&self) -> String;
+
+    /// All that the plan was built from, for a later run that carries this one on. Without secrets.
+    fn work(&self) -> serde_json::Value;
+
+    /// What the steps found out so far, for the same purpose.
+    fn found(&self) -> serde_json::Value;
 }
 
 /// Does a step's work, or takes it back. On success it may say in a few words what came of it.

@@ -1,30 +1,44 @@
-//! What a step may use while it runs: progress, the interrupt, and jobs that outlive the connection.
+//! What a step may use while it runs: progress, the interrupt, and work on the node that outlives the connection.
 
-use std::{cell::RefCell, ops::ControlFlow};
+use std::{cell::RefCell, ops::ControlFlow, time::Instant};
 
-use super::{Interrupted, Journal, Reporter, journal::Event};
+use super::{CutOff, Interrupted, Journal, Reporter, journal::Event};
 use crate::{
     interrupt::Interrupt,
     pve::{Measured, progress_of},
-    remote::{Command, CommandFailed, Host, Job, JobEnd, Output},
+    remote::{Command, CommandFailed, Effect, Host, HostError, Job, JobEnd, Output},
 };
 
 /// The running of a plan, as its steps see it.
 pub struct Run<'a> {
-    journal: Option<&'a Journal>,
+    journal: &'a Journal,
     reporter: &'a dyn Reporter,
     interrupt: &'a Interrupt,
+    attempt: usize,
     undoing: bool,
-    jobs: RefCell<Vec<Job>>,
+    place: RefCell<Place>,
+}
+
+/// Where the run is. Work on the node is named after its place, so that a run that is carried on finds what it had begun
+/// there.
+#[derive(Default)]
+struct Place {
+    name: String,
+    count: usize,
+    /// What was begun here before the run was cut off.
+    known: Vec<Job>,
+    /// Nothing new is begun: only what became of the known work is asked.
+    settling: bool,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(
-        journal: Option<&'a Journal>,
+        journal: &'a Journal,
         reporter: &'a dyn Reporter,
         interrupt: &'a Interrupt,
+        attempt: usize,
     ) -> Self {
-        Self { journal, reporter, interrupt, undoing: false, jobs: RefCell::default() }
+        Self { journal, reporter, interrupt, attempt, undoing: false, place: RefCell::default() }
     }
 
     /// On the way back Ctrl-C is not heard: the way back is what it asked for.
@@ -32,9 +46,17 @@ impl<'a> Run<'a> {
         self.undoing = true;
     }
 
-    /// The folders of finished jobs, to be removed at the end.
-    pub(super) fn finished_jobs(&self) -> Vec<Job> {
-        self.jobs.take()
+    /// A step, or its way back, begins. `known` is what it had begun before the run was cut off.
+    pub(super) fn enter(&self, name: &str, known: &[Job]) {
+        *self.place.borrow_mut() =
+            Place { name: name.to_owned(), count: 0, known: known.to_vec(), settling: false };
+    }
+
+    /// The step begins as often as it was, to find out how far it came: work of it that still goes on is asked to end,
+    /// and nothing new is begun.
+    pub(super) fn settle(&self, name: &str, known: &[Job]) {
+        self.enter(name, known);
+        self.place.borrow_mut().settling = true;
     }
 
     /// Whether the operator asked to stop (and the run is not already on its way back).
@@ -50,38 +72,51 @@ impl<'a> Run<'a> {
         if self.stop_requested() { Err(Interrupted) } else { Ok(()) }
     }
 
+    /// A folder of this run on the node, for what is kept there.
+    pub fn folder(&self, name: &str) -> String {
+        self.journal.run().folder(name)
+    }
+
     /// A line below the step that is running.
     pub fn say(&self, line: &str) {
         self.reporter.note(line);
     }
 
-    /// Runs `command` and wants it to succeed.
+    /// Runs `command` and wants it to succeed. What changes something runs exactly once, also when the connection breaks
+    /// or the run is carried on later; its output then holds the last lines only.
     pub fn command(&self, host: &dyn Host, command: &Command) -> anyhow::Result<Output> {
         self.safe_point()?;
-        let output = host.run(command)?;
+        if command.effect() == Effect::Read {
+            let output = host.run(command)?;
+            output.stdout_of(host, command)?;
+            return Ok(output);
+        }
+        let (begun, limit) = (Instant::now(), command.time_limit());
+        let (job, end) = self.carry(host, command, &mut |_| {
+            if begun.elapsed() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let JobEnd::Finished(output) = end else {
+            host.cancel(&job)?;
+            let (host, command) = (host.name().to_owned(), command.to_string());
+            return Err(HostError::TimedOut { host, command, seconds: limit.as_secs() }.into());
+        };
         output.stdout_of(host, command)?;
         Ok(output)
     }
 
-    /// Runs `command` as a job: it goes on when the connection breaks. Shows its progress against `total` bytes (where
-    /// known) and passes each line of its output on. Ctrl-C asks the job to end and waits until it has cleaned up.
+    /// Runs `command`, which may take hours. Shows its progress against `total` bytes (where known) and passes each line
+    /// of its output on. Ctrl-C asks the work to end and waits until it has cleaned up.
     ///
     /// The output holds the last lines only; `on_line` sees all of them.
     pub fn job(
         &self,
         host: &dyn Host,
-        label: &str,
         command: &Command,
         total: Option<u64>,
         on_line: &mut dyn FnMut(&str),
     ) -> anyhow::Result<Output> {
         self.safe_point()?;
-        let job = host.start_job(label, command)?;
-        if let Some(journal) = self.journal {
-            journal.write(Event::Job { job: &job })?;
-        }
-        self.jobs.borrow_mut().push(job.clone());
-        let end = host.follow(&job, &mut |line| {
+        let (job, end) = self.carry(host, command, &mut |line| {
             // An empty line only says that time passes.
             if !line.is_empty() {
                 self.show_progress(line, total);
@@ -90,15 +125,56 @@ impl<'a> Run<'a> {
             if self.stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         match end {
-            JobEnd::Detached => {
-                self.say("stopping the work on the node");
-                host.cancel(&job)?;
-                Err(Interrupted.into())
-            }
             JobEnd::Finished(output) if output.success() => Ok(output),
             JobEnd::Finished(output) => {
                 self.safe_point()?;
                 Err(CommandFailed::new(host.name(), command, &output).into())
+            }
+            JobEnd::Detached | JobEnd::Missing => {
+                self.say("stopping the work on the node");
+                host.cancel(&job)?;
+                // What it had said until then may matter for the way back.
+                host.follow(&job, &mut |line| {
+                    on_line(line);
+                    ControlFlow::Continue(())
+                })?;
+                Err(Interrupted.into())
+            }
+        }
+    }
+
+    /// Begins work on the node, or finds what was begun, and follows it.
+    fn carry(
+        &self,
+        host: &dyn Host,
+        command: &Command,
+        on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> anyhow::Result<(Job, JobEnd)> {
+        let (job, is_known) = self.next_job(command);
+        if self.place.borrow().settling {
+            if !is_known || host.cancel(&job)? == JobEnd::Missing {
+                return Err(CutOff.into());
+            }
+            return Ok((job.clone(), host.follow(&job, on_line)?));
+        }
+        if !is_known {
+            self.journal.write(Event::Job { job: job.clone() })?;
+        }
+        let end = host.run_job(&job, command, on_line)?;
+        Ok((job, end))
+    }
+
+    /// The next job of this place. What was begun here before counts when it is the same command; where the step takes
+    /// another turn this time, other names are used.
+    fn next_job(&self, command: &Command) -> (Job, bool) {
+        let mut place = self.place.borrow_mut();
+        loop {
+            place.count += 1;
+            let name = format!("{}-{}-{}", self.attempt, place.name, place.count);
+            let job = Job::new(self.journal.run(), &name, command);
+            match place.known.iter().find(|known| known.dir == job.dir) {
+                Some(known) if known.command != job.command => {}
+                known => return (job, known.is_some()),
             }
         }
     }

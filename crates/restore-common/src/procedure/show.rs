@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use console::style;
 
 use super::{
-    CheckResult, CheckStatus, Exit, Kept, Plan, Problem, Question, Report, StepRecord, StepStatus, Undo,
-    report::ReportedError,
+    CheckResult, CheckStatus, Exit, Kept, Past, Plan, Problem, Question, Recovery, Report, StepRecord,
+    StepStatus, Undo, report::ReportedError,
 };
 use crate::ui::{format, sanitize};
 
@@ -36,11 +36,40 @@ pub(super) fn plan<C>(plan: &Plan<C>, dry_run: bool) -> String {
         text.push_str("\nChecks afterwards\n");
         plan.checks.iter().for_each(|check| wrapped(&mut text, "  - ", 4, &sanitize(&check.title)));
     }
-    show_way_back(&mut text, plan);
+    show_ways_back(&mut text, plan, "If a step fails");
     if dry_run {
         text.push_str("\nThis is a dry run: nothing will be changed.\n");
     } else if let Question::Type { .. } = plan.question {
         text.push('\n');
+    }
+    text
+}
+
+/// The summary before a run that was cut off is carried on.
+pub(super) fn recovery<C>(plan: &Plan<C>, past: &Past, how: Recovery, dry_run: bool) -> String {
+    let mut text = String::new();
+    line(&mut text, &style(sanitize(&plan.title)).for_stderr().bold().to_string());
+    text.push('\n');
+    wrapped(&mut text, "  ", 2, &sanitize(&format!("begun by {}", past.begun().owner)));
+    match past.stopped_at() {
+        Some((number, title)) => {
+            let of = plan.steps.len();
+            wrapped(&mut text, "  ", 2, &sanitize(&format!("cut off in step {number} of {of}: {title}")));
+        }
+        None => line(&mut text, "  cut off before its first step"),
+    }
+    let rest = |step: &&super::Step<C>| past.step(step.id).is_none_or(|before| !before.done);
+    match how {
+        Recovery::Resume => {
+            text.push_str("\nSteps that are left\n");
+            for (index, step) in plan.steps.iter().enumerate().filter(|(_, step)| rest(step)) {
+                show_step(&mut text, index + 1, step);
+            }
+        }
+        Recovery::RollBack => show_ways_back(&mut text, plan, "What is taken back"),
+    }
+    if dry_run {
+        text.push_str("\nThis is a dry run: nothing will be changed.\n");
     }
     text
 }
@@ -59,7 +88,7 @@ fn show_step<C>(text: &mut String, number: usize, step: &super::Step<C>) {
     }
 }
 
-fn show_way_back<C>(text: &mut String, plan: &Plan<C>) {
+fn show_ways_back<C>(text: &mut String, plan: &Plan<C>, headline: &str) {
     let mut ways = Vec::new();
     for step in plan.steps.iter().rev() {
         match &step.undo {
@@ -69,7 +98,7 @@ fn show_way_back<C>(text: &mut String, plan: &Plan<C>) {
         }
     }
     if !ways.is_empty() {
-        text.push_str("\nIf a step fails\n");
+        line(text, &format!("\n{headline}"));
         for way in &ways {
             wrapped(text, "  - ", 4, &sanitize(way));
         }

@@ -2,13 +2,14 @@
 
 use std::{fmt, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{GuestKind, PveError, StorageId, Vmid, VolumeId, json};
 use crate::remote::{Command, Host, Output};
 
 /// How an archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
     None,
@@ -37,7 +38,7 @@ impl Compression {
 }
 
 /// A moment on the node's own clock, as archive names carry it: `2026-01-30 12:00:00`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LocalTime(pub jiff::civil::DateTime);
 
 impl fmt::Display for LocalTime {
@@ -50,7 +51,7 @@ impl fmt::Display for LocalTime {
 ///
 /// Source: behaviour of `archive_info` in pve-storage: `vzdump-(lxc|openvz|qemu)-VMID-YYYY_MM_DD-HH_MM_SS` and an
 /// extension; the time is the node's local time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveName {
     /// VM or container.
     pub kind: GuestKind,
@@ -101,7 +102,7 @@ fn compression_of(extension: &str, kind: GuestKind) -> Option<Compression> {
 }
 
 /// A backup as a storage lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
     /// Its volume id.
     pub volid: VolumeId,

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{GuestKind, StorageId, VolumeId};
 
 /// A configuration: the current settings, the names of snapshots, and the text it was read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Serialised it is that text without passwords (see [`GuestConfig::SECRETS`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct GuestConfig {
     text: String,
     settings: BTreeMap<String, String>,
@@ -44,7 +49,7 @@ impl<'a> Property<'a> {
 }
 
 /// A disk of a VM, or the root file system or a mount point of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// Its key in the configuration: `scsi0`, `efidisk0`, `rootfs`, `mp1`, `unused0`.
     pub key: String,
@@ -112,6 +117,9 @@ impl GuestConfig {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    /// Settings that hold a password, hashed or not. They stay on the node.
+    pub const SECRETS: [&str; 1] = ["cipassword"];
 
     /// A setting's value.
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -248,9 +256,34 @@ pub fn map_lines(text: &str) -> Vec<(String, Option<StorageId>)> {
     entries.filter_map(entry).collect()
 }
 
+impl From<String> for GuestConfig {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
+}
+
+impl From<GuestConfig> for String {
+    fn from(config: GuestConfig) -> Self {
+        let is_secret = |line: &str| {
+            line.split_once(':').is_some_and(|(key, _)| GuestConfig::SECRETS.contains(&key.trim()))
+        };
+        config.text.split_inclusive('\n').filter(|line| !is_secret(line)).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_stays_on_the_node() {
+        let config =
+            GuestConfig::parse("cipassword: $5$hash\nname: web\n[before]\ncipassword: $5$old\nname: web\n");
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(!text.contains("$5$") && text.contains("[before]"), "{text}");
+        let back: GuestConfig = serde_json::from_str(&text).unwrap();
+        assert_eq!((back.name(), back.snapshots().len()), (Some("web"), 1));
+    }
 
     const VM: &str = "#notes here\nagent: 1\nboot: order=scsi0\nefidisk0: data:100/vm-100-disk-2.raw,efitype=4m,size=528K\n\
         ide2: none,media=cdrom\nide3: data:vm-100-cloudinit,media=cdrom\nipconfig0: ip=192.168.1.50/24,gw=192.168.1.1\n\

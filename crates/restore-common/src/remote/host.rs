@@ -45,17 +45,66 @@ impl Output {
     }
 }
 
-/// Work that runs detached on a node: it goes on when the connection or this program ends.
+/// A run of a program, as nodes know it: the name of its folder there, and of its journal here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+impl RunId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl RunId {
+    /// The absolute path of a folder of this run on a node.
+    pub fn folder(&self, name: &str) -> String {
+        format!("{}/{self}/{name}", super::job::ROOT)
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = String;
+
+    /// Letters, digits, `.`, `_` and `-`; it begins with a letter or a digit.
+    fn try_from(text: String) -> Result<Self, String> {
+        let valid = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if valid { Ok(Self(text)) } else { Err(format!("`{text}` is not the name of a run")) }
+    }
+}
+
+impl From<RunId> for String {
+    fn from(run: RunId) -> Self {
+        run.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Work that runs detached on a node, exactly once: it goes on when the connection or this program ends, and sending it
+/// again finds it running or done.
 ///
-/// Its folder on the node holds `command` (what runs), `pid`, `out`, `err` and, once it ended, `status`.
+/// Its folder is known before it is sent. On the node it holds `command` (what runs), `pid`, `out`, `err` and, once the
+/// work ended, `status`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Job {
     /// Absolute folder on the node.
     pub dir: String,
-    /// Process group of the work, for cancelling.
-    pub pid: u32,
     /// The command as shown.
     pub command: String,
+}
+
+impl Job {
+    /// The job `name` of a run. Within a run a name stands for one command.
+    pub fn new(run: &RunId, name: &str, command: &Command) -> Self {
+        Self { dir: super::job::folder(run, name), command: command.to_string() }
+    }
 }
 
 /// How following a job ended.
@@ -65,6 +114,19 @@ pub enum JobEnd {
     Finished(Output),
     /// The callback asked to stop following; the work goes on.
     Detached,
+    /// The work was never begun on this node.
+    Missing,
+}
+
+/// What a job is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It was never begun on this node.
+    Missing,
+    /// It works.
+    Running,
+    /// It ended this way.
+    Ended(Ending),
 }
 
 /// Something that runs commands: a node by SSH, or a wrapper around one.
@@ -74,14 +136,22 @@ pub trait Host: Send + Sync {
 
     /// Runs independent commands in **one** remote execution, at the same time where the node allows, and gives their
     /// outputs in order. A command that fails does not keep the others from running.
+    ///
+    /// They may only read: when the connection breaks they are asked again. What changes something is a job.
     fn run_all(&self, commands: &[Command]) -> Result<Vec<Output>, HostError>;
 
-    /// Starts `command` as a job in a new folder whose name begins with `label`. One remote execution.
-    fn start_job(&self, label: &str, command: &Command) -> Result<Job, HostError>;
+    /// Begins `command` as `job`, unless that was done before, and follows it as [`Host::follow`] does. One remote
+    /// execution while the connection lasts.
+    fn run_job(
+        &self,
+        job: &Job,
+        command: &Command,
+        on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<JobEnd, HostError>;
 
-    /// Follows a job to its end, passing each whole line of its standard output to `on_line`. One remote execution
-    /// while the connection lasts; it reconnects and goes on at the same offset when it breaks. While nothing comes,
-    /// `on_line` gets an empty line about twice a second, so that it can break off or show that time passes.
+    /// Follows a job to its end, passing each whole line of its standard output to `on_line`, from its first one on.
+    /// It reconnects and goes on at the same offset when the connection breaks. While nothing comes, `on_line` gets an
+    /// empty line about twice a second, so that it can break off or show that time passes.
     fn follow(
         &self,
         job: &Job,
@@ -90,10 +160,14 @@ pub trait Host: Send + Sync {
 
     /// Asks a job's work to end (SIGTERM to its process group), waits a bounded time for its end, and gives how it
     /// ended. The programs of Proxmox clean up after SIGTERM and do not after anything else.
-    fn cancel(&self, job: &Job) -> Result<Output, HostError>;
+    fn cancel(&self, job: &Job) -> Result<JobEnd, HostError>;
 
-    /// Removes the folders of jobs that ended.
-    fn remove_jobs(&self, jobs: &[Job]) -> Result<(), HostError>;
+    /// What jobs are doing, in order. One remote execution.
+    fn job_states(&self, jobs: &[Job]) -> Result<Vec<JobState>, HostError>;
+
+    /// Clears away what a run left on the node for its own use: its jobs, and its claims on guests. What was kept for
+    /// the operator stays. An error when a job of it still works.
+    fn clear(&self, run: &RunId) -> Result<(), HostError>;
 
     /// Runs one command.
     fn run(&self, command: &Command) -> Result<Output, HostError> {
@@ -127,7 +201,12 @@ impl Host for ReadOnly<'_> {
     }
 
     /// A job leaves files on the node, so even one that only reads is refused.
-    fn start_job(&self, _label: &str, command: &Command) -> Result<Job, HostError> {
+    fn run_job(
+        &self,
+        _: &Job,
+        command: &Command,
+        _: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<JobEnd, HostError> {
         Err(self.refuse(command))
     }
 
@@ -139,13 +218,19 @@ impl Host for ReadOnly<'_> {
         self.0.follow(job, on_line)
     }
 
-    fn cancel(&self, job: &Job) -> Result<Output, HostError> {
-        Err(HostError::ReadOnly { host: self.0.name().to_owned(), command: format!("kill {}", job.pid) })
+    fn cancel(&self, job: &Job) -> Result<JobEnd, HostError> {
+        Err(HostError::ReadOnly {
+            host: self.0.name().to_owned(),
+            command: format!("kill `{}`", job.command),
+        })
     }
 
-    fn remove_jobs(&self, jobs: &[Job]) -> Result<(), HostError> {
-        let command = jobs.iter().map(|j| j.dir.as_str()).collect::<Vec<_>>().join(" ");
-        Err(HostError::ReadOnly { host: self.0.name().to_owned(), command: format!("rm -r {command}") })
+    fn job_states(&self, jobs: &[Job]) -> Result<Vec<JobState>, HostError> {
+        self.0.job_states(jobs)
+    }
+
+    fn clear(&self, run: &RunId) -> Result<(), HostError> {
+        Err(HostError::ReadOnly { host: self.0.name().to_owned(), command: format!("rm -r {run}") })
     }
 }
 
@@ -169,7 +254,12 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn start_job(&self, _: &str, _: &Command) -> Result<Job, HostError> {
+        fn run_job(
+            &self,
+            _: &Job,
+            _: &Command,
+            _: &mut dyn FnMut(&str) -> ControlFlow<()>,
+        ) -> Result<JobEnd, HostError> {
             unreachable!("a job was started")
         }
 
@@ -177,13 +267,27 @@ mod tests {
             unreachable!("a job was followed")
         }
 
-        fn cancel(&self, _: &Job) -> Result<Output, HostError> {
+        fn cancel(&self, _: &Job) -> Result<JobEnd, HostError> {
             unreachable!("a job was cancelled")
         }
 
-        fn remove_jobs(&self, _: &[Job]) -> Result<(), HostError> {
-            unreachable!("a job was removed")
+        fn job_states(&self, _: &[Job]) -> Result<Vec<JobState>, HostError> {
+            unreachable!("jobs were asked after")
         }
+
+        fn clear(&self, _: &RunId) -> Result<(), HostError> {
+            unreachable!("a run was cleared away")
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("20261123T101112Z-restore-vm-101", true)]
+    #[case("", false)]
+    #[case("..", false)]
+    #[case("a/b", false)]
+    #[case("-rf", false)]
+    fn a_runs_name_is_harmless_as_a_folder(#[case] name: &str, #[case] valid: bool) {
+        assert_eq!(RunId::try_from(name.to_owned()).is_ok(), valid, "{name:?}");
     }
 
     #[test]
@@ -196,7 +300,11 @@ mod tests {
             let refused = ReadOnly(&host).run_all(&[read(), other]).unwrap_err();
             assert!(matches!(refused, HostError::ReadOnly { .. }), "{refused}");
         }
-        assert!(ReadOnly(&host).start_job("look", &read()).is_err(), "a job leaves files");
+        let run = RunId::try_from("look".to_owned()).unwrap();
+        let job = Job::new(&run, "read", &read());
+        let started = ReadOnly(&host).run_job(&job, &read(), &mut |_| ControlFlow::Continue(()));
+        assert!(started.is_err(), "a job leaves files");
+        assert!(ReadOnly(&host).cancel(&job).is_err() && ReadOnly(&host).clear(&run).is_err());
         assert_eq!(host.0.load(Ordering::SeqCst), 0, "something reached the node");
         ReadOnly(&host).run_all(&[read()]).unwrap();
         assert_eq!(host.0.load(Ordering::SeqCst), 1);

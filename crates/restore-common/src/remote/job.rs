@@ -1,8 +1,9 @@
-//! Work that outlives the connection: how a job is started, followed, ended and cleared away on a node.
+//! Work that outlives the connection: how a job is begun, followed, ended and cleared away on a node.
 //!
-//! A job is a folder below [`ROOT`] and a process group. The leader of the group is a shell that waits for the work
+//! A job is a folder `ROOT/RUN/jobs/NAME` and a process group. The leader of the group is a shell that waits for the work
 //! and writes its exit status; it ignores the signals that are meant for the work, so a status is always left behind
-//! unless somebody kills the leader by force.
+//! unless somebody kills the leader by force. The folder's name is fixed before the job is sent: when the connection
+//! breaks and nobody knows how far it came, it is sent again, and what was begun is not begun twice.
 
 use std::{
     ops::ControlFlow,
@@ -11,26 +12,24 @@ use std::{
 };
 
 use super::{
-    Command, Ending, HostError, Job, JobEnd, Output,
+    Command, Ending, HostError, Job, JobEnd, JobState, Output, RunId,
     command::quoted,
     lines::{LastLines, Lines},
+    patience::Patience,
     shell::{Event, Printed, QUIET, Script, Shell, collect, protocol, text},
 };
 
-/// Where jobs live on a node: survives a restart of the node, unlike `/tmp` or `/run`.
-const ROOT: &str = "/var/tmp/pve-restore";
-
-/// How long a follower tries to reach a node again before it gives up. The job goes on all the same.
-const RECONNECT_FOR: Duration = Duration::from_secs(60);
-
-/// Longest pause between two of these tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Where runs live on a node: survives a restart of the node, unlike `/tmp` or `/run`.
+pub(super) const ROOT: &str = "/var/tmp/pve-restore";
 
 /// How long the work may take to clean up after SIGTERM.
 const CANCEL_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the short scripts of this module may take.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Exit status of scripts that find no such job.
+const MISSING: i32 = 3;
 
 /// The shell that leads the group, with the folder as `$0`: says its process id, then has no tie to the connection.
 /// The command is read with `.`, so that no further shell stands between a signal and the work.
@@ -39,34 +38,47 @@ trap "" HUP
 trap : TERM INT
 export LC_ALL=C.UTF-8
 set -o pipefail
-echo $$ >pid
+echo $$ >pid.new && mv pid.new pid
 echo $$
 exec <in >out 2>err
 . ./command
 echo $? >status.new
 mv status.new status"#;
 
-/// Makes the folder, for nobody else to read: it holds what the command reads and prints. `/var/tmp` belongs to
-/// everybody, so a folder that somebody else made is not taken. The umask stays as it is: it is that of the restored
-/// files, too.
-fn start_script(label: &str, command: &Command) -> String {
-    let (leader, line) = (quoted(LEADER), quoted(&command.to_string()));
+/// The folder of a run's job. A name's odd characters are replaced.
+pub(super) fn folder(run: &RunId, name: &str) -> String {
+    let harmless = |c: char| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
+    format!("{ROOT}/{run}/jobs/{}", name.chars().map(harmless).collect::<String>())
+}
+
+/// Begins the work unless that was done before. The folder is for nobody else to read: it holds what the command reads
+/// and prints. `/var/tmp` belongs to everybody, so a folder that somebody else made is not taken. The umask stays as it
+/// is: it is that of the restored files, too. Input that was cut off on its way is not input.
+fn begin_script(job: &Job, command: &Command) -> String {
+    let (leader, line, dir) = (quoted(LEADER), quoted(&command.to_string()), quoted(&job.dir));
+    let length = command.stdin_bytes().len();
     format!(
         r#"mkdir -p -m 700 {ROOT} && [ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
-dir=$(mktemp -d {ROOT}/{label}-XXXXXXXX) && cat >"$dir/in" && printf '%s\n' {line} >"$dir/command" || exit
-pid=$(setsid bash -c {leader} "$dir" 2>"$dir/err" &) && [ "$pid" ] || {{ cat "$dir/err" >&2; exit 1; }}
-echo "$dir" && echo "$pid""#
+dir={dir}
+(umask 077; mkdir -p "${{dir%/*}}") && exec 9<"${{dir%/*}}" && flock 9 || exit 1
+if [ ! -s "$dir/pid" ]; then
+mkdir -p -m 700 "$dir" && cat >"$dir/in" && [ "$(wc -c <"$dir/in")" -eq {length} ] || {{ echo "its input did not arrive" >&2; exit 1; }}
+printf '%s\n' {line} >"$dir/command" || exit 1
+pid=$(setsid bash -c {leader} "$dir" 2>"$dir/err" 9<&- &) && [ "$pid" ] || {{ cat "$dir/err" >&2; exit 1; }}
+fi
+exec 9<&-
+"#
     )
 }
 
-/// What the scripts about a running job begin with. A process id alone is not enough: it may be somebody else's by
-/// now, so the folder must stand among the arguments of the process. Nor is its end the end of the work: a process that
-/// nobody has asked after yet keeps its id, so the status counts first.
+/// What the scripts about a job begin with. A process id alone is not enough: it may be somebody else's by now, so the
+/// folder must stand among the arguments of the process. Nor is its end the end of the work: a process that nobody has
+/// asked after yet keeps its id, so the status counts first.
 fn about(job: &Job) -> String {
-    let (dir, pid) = (quoted(&job.dir), job.pid);
+    let dir = quoted(&job.dir);
     format!(
-        r#"cd {dir} || exit 3
-busy() {{ [ ! -e status ] && grep -qF {dir} /proc/{pid}/cmdline 2>/dev/null; }}
+        r#"cd {dir} 2>/dev/null && [ -s pid ] && pid=$(cat pid) || exit {MISSING}
+busy() {{ [ ! -e status ] && grep -qF {dir} /proc/$pid/cmdline 2>/dev/null; }}
 report() {{ {{ echo "$(cat status 2>/dev/null || echo gone) $(wc -c <out)"; tail -c 65536 err; }} >&2; }}
 "#
     )
@@ -83,10 +95,10 @@ report"
 }
 
 fn cancel_script(job: &Job) -> String {
-    let (about, pid, tries) = (about(job), job.pid, CANCEL_WITHIN.as_millis() / 100);
+    let (about, tries) = (about(job), CANCEL_WITHIN.as_millis() / 100);
     format!(
         r"{about}if busy; then
-kill -TERM -{pid}
+kill -TERM -$pid
 for i in $(seq {tries}); do busy || break; sleep 0.1; done
 busy && exit 4
 fi
@@ -95,29 +107,44 @@ report"
     )
 }
 
-/// See [`super::Host::start_job`].
-pub(super) fn start(shell: &dyn Shell, label: &str, command: &Command) -> Result<Job, HostError> {
-    let shown = command.to_string();
-    if command.has_nul() {
-        return Err(unsendable(shell, shown.replace('\0', "\\0"), "an argument holds a NUL byte"));
-    }
-    let line = start_script(&folder_name(label), command);
-    let script = Script { text: &line, shown: &shown, stdin: command.stdin_bytes(), limit: Some(LIMIT) };
-    let printed = collect(shell, &script)?;
-    let stdout = text(printed.stdout);
-    if let [dir, pid] = stdout.lines().collect::<Vec<_>>()[..]
-        && let Ok(pid) = pid.parse()
-        && printed.ending == Ending::Exit(0)
-    {
-        return Ok(Job { dir: dir.to_owned(), pid, command: shown });
-    }
-    let words = text(printed.stderr);
-    Err(protocol(shell, format!("could not start a job ({}): {}", printed.ending, words.trim())))
+/// A line for each job: `missing`, `running`, `gone`, or its exit status.
+fn states_script(jobs: &[Job]) -> String {
+    let one = |job: &Job| {
+        let about = about(job);
+        format!(
+            "({about}if busy; then echo running; else cat status 2>/dev/null || echo gone; fi) || echo missing\n"
+        )
+    };
+    jobs.iter().map(one).collect()
 }
 
-/// A label as part of a folder's name.
-fn folder_name(label: &str) -> String {
-    label.chars().map(|c| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' }).collect()
+/// Nothing is cleared away below work that still goes on.
+fn clear_script(run: &RunId) -> String {
+    format!(
+        r#"[ -d {ROOT} ] && cd {ROOT} || exit 0
+for job in {run}/jobs/*/; do
+[ -e "$job/status" ] || ! grep -qF "/${{job%/}}" /proc/"$(cat "$job/pid" 2>/dev/null)"/cmdline 2>/dev/null || {{ cat "$job/command"; exit 5; }}
+done
+for claim in *; do
+[ ! -L "$claim" ] || [ "$(readlink "$claim")" != {run} ] || rm -f "$claim"
+done
+rm -rf {run}/jobs {run}/owner || exit
+[ ! -d {run} ] || rmdir --ignore-fail-on-non-empty {run} {ROOT}"#
+    )
+}
+
+/// See [`super::Host::run_job`].
+pub(super) fn run(
+    shell: &dyn Shell,
+    job: &Job,
+    command: &Command,
+    on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<JobEnd, HostError> {
+    if command.has_nul() {
+        let shown = job.command.replace('\0', "\\0");
+        return Err(unsendable(shell, shown, "an argument holds a NUL byte"));
+    }
+    to_its_end(shell, job, Some(command), on_line)
 }
 
 /// See [`super::Host::follow`].
@@ -126,28 +153,31 @@ pub(super) fn follow(
     job: &Job,
     on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<JobEnd, HostError> {
-    let mut follower = Follower::default();
-    let mut pause = Duration::ZERO;
-    let mut reached = Instant::now();
+    to_its_end(shell, job, None, on_line)
+}
+
+fn to_its_end(
+    shell: &dyn Shell,
+    job: &Job,
+    command: Option<&Command>,
+    on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<JobEnd, HostError> {
+    let mut follower = Follower { command, ..Follower::default() };
+    let mut patience = Patience::new();
     loop {
         match follower.once(shell, job, on_line) {
             Ok(Some(end)) => return Ok(end),
             // Output was written between the last look of `tail` and the report: fetch the rest.
             Ok(None) => {}
-            Err(error @ (HostError::Lost { .. } | HostError::Unreachable { .. })) => {
+            Err(error) => {
                 if follower.heard {
-                    (reached, pause) = (Instant::now(), Duration::ZERO);
+                    patience.answered();
                 }
-                if reached.elapsed() > RECONNECT_FOR {
-                    return Err(error);
-                }
-                log::warn!("{error}; the job goes on, connecting again");
+                let pause = patience.after(error)?;
                 if wait(pause, on_line).is_break() {
                     return Ok(JobEnd::Detached);
                 }
-                pause = (pause * 2).clamp(Duration::from_millis(250), LONGEST_PAUSE);
             }
-            Err(error) => return Err(error),
         }
     }
 }
@@ -167,14 +197,16 @@ fn wait(pause: Duration, on_line: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Co
 
 /// How far the output of a job was passed on.
 #[derive(Default)]
-struct Follower {
+struct Follower<'a> {
+    /// What is begun when the job is not there yet.
+    command: Option<&'a Command>,
     offset: u64,
     lines: Lines,
     last: LastLines,
     heard: bool,
 }
 
-impl Follower {
+impl Follower<'_> {
     /// One remote execution. `None` when the job ended but not all its output was seen.
     fn once(
         &mut self,
@@ -182,11 +214,13 @@ impl Follower {
         job: &Job,
         on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Option<JobEnd>, HostError> {
-        let line = follow_script(job, self.offset);
-        let script = Script { text: &line, shown: &job.command, stdin: b"", limit: None };
+        let begin = self.command.map(|command| begin_script(job, command)).unwrap_or_default();
+        let line = begin + &follow_script(job, self.offset);
+        let stdin = self.command.map(Command::stdin_bytes).unwrap_or_default();
+        let script = Script { text: &line, shown: &job.command, stdin, limit: None };
         let mut report = Vec::new();
         self.heard = false;
-        let Self { offset, lines, last, heard } = self;
+        let Self { offset, lines, last, heard, .. } = self;
         let ending = shell.exec(&script, &mut |event| match event {
             Event::Stdout(bytes) => {
                 *heard = true;
@@ -206,6 +240,9 @@ impl Follower {
             }
         })?;
         let Some(ending) = ending else { return Ok(Some(JobEnd::Detached)) };
+        if ending == Ending::Exit(MISSING) {
+            return Ok(Some(JobEnd::Missing));
+        }
         let (ending, size, stderr) = parse_report(shell, job, &ending, report)?;
         if self.offset < size {
             return Ok(None);
@@ -239,8 +276,8 @@ fn parse_report(
         return Err(protocol(shell, format!("cannot read the job in `{}` ({script}): {words}", job.dir)));
     };
     if status == "gone" {
-        let note = format!("the process {} of this job is gone and left no exit status", job.pid);
-        return Ok((Ending::Signal("KILL".to_owned()), size, format!("{stderr}{note}\n")));
+        let note = "its process is gone and left no exit status\n";
+        return Ok((gone(), size, stderr + note));
     }
     let status = status
         .parse()
@@ -248,50 +285,74 @@ fn parse_report(
     Ok((Ending::Exit(status), size, stderr))
 }
 
+/// How work ended whose leader did not live to tell.
+fn gone() -> Ending {
+    Ending::Signal("KILL".to_owned())
+}
+
 /// See [`super::Host::cancel`].
-pub(super) fn cancel(shell: &dyn Shell, job: &Job) -> Result<Output, HostError> {
+pub(super) fn cancel(shell: &dyn Shell, job: &Job) -> Result<JobEnd, HostError> {
     let line = cancel_script(job);
     let script = Script { text: &line, shown: &job.command, stdin: b"", limit: Some(CANCEL_WITHIN * 2) };
     let Printed { ending, stdout, stderr } = collect_again(shell, &script)?;
-    if ending == Ending::Exit(4) {
-        let (host, command) = (shell.name().to_owned(), format!("kill -TERM -{}", job.pid));
-        return Err(HostError::TimedOut { host, command, seconds: CANCEL_WITHIN.as_secs() });
+    match ending {
+        Ending::Exit(MISSING) => Ok(JobEnd::Missing),
+        Ending::Exit(4) => {
+            let (host, command) = (shell.name().to_owned(), format!("kill -TERM `{}`", job.command));
+            Err(HostError::TimedOut { host, command, seconds: CANCEL_WITHIN.as_secs() })
+        }
+        ending => {
+            let (ending, _, stderr) = parse_report(shell, job, &ending, stderr)?;
+            Ok(JobEnd::Finished(Output { ending, stdout: text(stdout), stderr }))
+        }
     }
-    let (ending, _, stderr) = parse_report(shell, job, &ending, stderr)?;
-    Ok(Output { ending, stdout: text(stdout), stderr })
 }
 
-/// See [`super::Host::remove_jobs`].
-pub(super) fn remove(shell: &dyn Shell, jobs: &[Job]) -> Result<(), HostError> {
+/// See [`super::Host::job_states`].
+pub(super) fn states(shell: &dyn Shell, jobs: &[Job]) -> Result<Vec<JobState>, HostError> {
     if jobs.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let folders = jobs.iter().fold(String::new(), |list, job| list + " " + &quoted(&job.dir));
-    let shown = format!("rm -rf --{folders}");
-    if let Some(job) = jobs.iter().find(|job| !is_job_folder(&job.dir)) {
-        let reason = format!("`{}` is not a job's folder below `{ROOT}`", job.dir);
-        return Err(unsendable(shell, shown, &reason));
-    }
-    let line = format!("{shown} && rmdir --ignore-fail-on-non-empty {ROOT}");
+    let line = states_script(jobs);
+    let script = Script { text: &line, shown: "what jobs are doing", stdin: b"", limit: Some(LIMIT) };
+    let printed = text(collect_again(shell, &script)?.stdout);
+    let state = |line: &str| match line {
+        "missing" => Some(JobState::Missing),
+        "running" => Some(JobState::Running),
+        "gone" => Some(JobState::Ended(gone())),
+        status => Some(JobState::Ended(Ending::Exit(status.parse().ok()?))),
+    };
+    let states: Option<Vec<_>> = printed.lines().map(state).collect();
+    let states = states.filter(|states| states.len() == jobs.len());
+    states.ok_or_else(|| protocol(shell, format!("cannot read what jobs are doing: {}", printed.trim())))
+}
+
+/// See [`super::Host::clear`].
+pub(super) fn clear(shell: &dyn Shell, run: &RunId) -> Result<(), HostError> {
+    let (line, shown) = (clear_script(run), format!("rm -rf {ROOT}/{run}/jobs"));
     let script = Script { text: &line, shown: &shown, stdin: b"", limit: Some(LIMIT) };
-    let Printed { ending, stderr, .. } = collect_again(shell, &script)?;
-    if ending == Ending::Exit(0) {
-        return Ok(());
+    let Printed { ending, stdout, stderr } = collect_again(shell, &script)?;
+    match ending {
+        Ending::Exit(0) => Ok(()),
+        Ending::Exit(5) => Err(protocol(shell, format!("`{}` still works", text(stdout).trim()))),
+        ending => Err(protocol(shell, format!("`{shown}` ended with {ending}: {}", text(stderr).trim()))),
     }
-    Err(protocol(shell, format!("`{shown}` ended with {ending}: {}", text(stderr).trim())))
 }
 
-/// Runs a script that does no harm when it runs twice: once more when the connection broke.
+/// Runs a script that does no harm when it runs twice: again when the connection broke.
 fn collect_again(shell: &dyn Shell, script: &Script<'_>) -> Result<Printed, HostError> {
-    match collect(shell, script) {
-        Err(HostError::Lost { .. }) => collect(shell, script),
-        other => other,
-    }
+    again(|| collect(shell, script))
 }
 
-fn is_job_folder(dir: &str) -> bool {
-    let name = dir.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/'));
-    name.is_some_and(|name| !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']))
+/// Asks again, as long as patience lasts, when the connection broke.
+pub(super) fn again<T>(mut ask: impl FnMut() -> Result<T, HostError>) -> Result<T, HostError> {
+    let mut patience = Patience::new();
+    loop {
+        match ask() {
+            Err(error) => thread::sleep(patience.after(error)?),
+            answer => return answer,
+        }
+    }
 }
 
 fn unsendable(shell: &dyn Shell, command: String, reason: &str) -> HostError {
@@ -300,9 +361,15 @@ fn unsendable(shell: &dyn Shell, command: String, reason: &str) -> HostError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{super::shell::local::LocalShell, *};
+    use super::{
+        super::{
+            claim::{HELD, claim_command},
+            shell::local::LocalShell,
+        },
+        *,
+    };
 
     fn sh(script: &str) -> Command {
         Command::write("sh").args(["-c", script])
@@ -311,15 +378,28 @@ mod tests {
     /// A job on this machine, cleared away at the end of a test.
     struct Running {
         shell: LocalShell,
+        run: RunId,
         job: Job,
+        command: Command,
     }
 
     impl Running {
+        /// A job that was not sent yet.
+        fn planned(command: &Command) -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let run = RunId::try_from(format!("test-{}-{count}", std::process::id())).unwrap();
+            let job = Job::new(&run, "1 work", command);
+            Self { shell: LocalShell::default(), run, job, command: command.clone() }
+        }
+
+        /// A job that was begun, and left at its first line, if it ever prints one.
         fn new(command: &Command) -> Self {
-            let shell = LocalShell::default();
-            let job = start(&shell, "test job", command).unwrap();
-            assert_eq!(shell.executions.swap(0, Ordering::Relaxed), 1, "one remote execution");
-            Self { shell, job }
+            let running = Self::planned(command);
+            let end = run(&running.shell, &running.job, command, &mut |_| ControlFlow::Break(()));
+            assert!(matches!(end, Ok(JobEnd::Detached | JobEnd::Finished(_))), "{end:?}");
+            assert_eq!(running.shell.executions.swap(0, Ordering::Relaxed), 1, "one remote execution");
+            running
         }
 
         fn follow(&self) -> (Output, Vec<String>) {
@@ -330,6 +410,12 @@ mod tests {
             });
             let Ok(JobEnd::Finished(output)) = end else { panic!("{end:?}") };
             (output, lines)
+        }
+
+        fn cancel(&self) -> Output {
+            let end = cancel(&self.shell, &self.job);
+            let Ok(JobEnd::Finished(output)) = end else { panic!("{end:?}") };
+            output
         }
 
         /// Follows until the first line, which says that the work has begun.
@@ -343,13 +429,17 @@ mod tests {
         fn file(&self, name: &str) -> String {
             std::fs::read_to_string(format!("{}/{name}", self.job.dir)).unwrap()
         }
+
+        fn pid(&self) -> String {
+            self.file("pid").trim().to_owned()
+        }
     }
 
     impl Drop for Running {
         fn drop(&mut self) {
             let _ = cancel(&self.shell, &self.job);
-            let removed = remove(&self.shell, std::slice::from_ref(&self.job));
-            assert!(std::thread::panicking() || removed.is_ok(), "{removed:?}");
+            let cleared = clear(&self.shell, &self.run);
+            assert!(std::thread::panicking() || cleared.is_ok(), "{cleared:?}");
         }
     }
 
@@ -360,8 +450,7 @@ mod tests {
         assert_eq!(lines, ["one", "two"]);
         assert_eq!(output.ending, Ending::Exit(3));
         assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("one\ntwo\n", "wrong\n"));
-        assert!(running.job.dir.starts_with("/var/tmp/pve-restore/test-job-"), "{:?}", running.job);
-        assert_eq!(running.file("pid").trim(), running.job.pid.to_string());
+        assert_eq!(running.job.dir, format!("/var/tmp/pve-restore/{}/jobs/1-work", running.run));
         assert_eq!(running.file("command").trim(), running.job.command);
         assert_eq!((running.file("out"), running.file("status")), ("one\ntwo\n".into(), "3\n".into()));
         assert_eq!(running.follow().1, lines, "following again later shows the same");
@@ -397,16 +486,16 @@ mod tests {
         let running = Running::new(&sh("exec sleep 600"));
         let end = follow(&running.shell, &running.job, &mut |_| ControlFlow::Break(()));
         assert_eq!(end.unwrap(), JobEnd::Detached);
-        assert_eq!(cancel(&running.shell, &running.job).unwrap().ending, Ending::Exit(143));
+        assert_eq!(running.cancel().ending, Ending::Exit(143));
     }
 
     #[test]
     fn cancelling_lets_the_work_clean_up_and_tells_how_it_ended() {
         let running = Running::new(&sh("trap 'echo cleaned; exit 7' TERM; echo begun; while :; do :; done"));
         running.wait_for_first_line();
-        let output = cancel(&running.shell, &running.job).unwrap();
+        let output = running.cancel();
         assert_eq!((output.ending, output.stdout.as_str()), (Ending::Exit(7), "begun\ncleaned\n"));
-        let again = cancel(&running.shell, &running.job).unwrap();
+        let again = running.cancel();
         assert_eq!(again.ending, Ending::Exit(7), "cancelling what ended changes nothing");
     }
 
@@ -414,7 +503,7 @@ mod tests {
     fn work_whose_leader_was_killed_is_reported_as_killed() {
         let running = Running::new(&sh("echo begun; exec sleep 600"));
         running.wait_for_first_line();
-        let group = format!("-{}", running.job.pid);
+        let group = format!("-{}", running.pid());
         assert!(std::process::Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
         let (output, _) = running.follow();
         assert_eq!(output.ending, Ending::Signal("KILL".into()));
@@ -469,41 +558,121 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_lost_or_doubled_when_the_connection_breaks() {
-        let running = Running::new(&sh("printf 'a\\r\\nbb\\ncaf\\303\\251\\nlast'"));
+    fn no_line_is_lost_or_doubled_and_nothing_runs_twice_when_the_connection_breaks() {
+        let once = sh("echo ran >>marks; printf 'a\\r\\nbb\\ncaf\\303\\251\\nlast'");
+        let running = Running::planned(&once);
         let shell = Cutting { shell: LocalShell::default(), after: 3 };
         let mut lines = Vec::new();
-        let end = follow(&shell, &running.job, &mut |line| {
+        let end = run(&shell, &running.job, &once, &mut |line| {
             lines.extend((!line.is_empty()).then(|| line.to_owned()));
             ControlFlow::Continue(())
         });
         assert!(matches!(end, Ok(JobEnd::Finished(_))), "{end:?}");
         assert_eq!(lines, ["a", "bb", "café", "last"]);
         assert!(shell.shell.executions.load(Ordering::Relaxed) > 3);
+        assert_eq!(running.file("marks"), "ran\n");
     }
 
     #[test]
-    fn only_folders_of_jobs_are_removed() {
-        let shell = LocalShell::default();
-        for dir in [
-            "/var/tmp/pve-restore/",
-            "/var/tmp/pve-restore/..",
-            "/var/tmp/pve-restore/a/b",
-            "/var/tmp/x",
-            "/",
-        ] {
-            let job = Job { dir: dir.to_owned(), pid: 1, command: String::new() };
-            let error = remove(&shell, &[job]).unwrap_err();
-            assert!(matches!(error, HostError::Unsendable { .. }), "{dir}: {error}");
+    fn sending_a_job_again_gives_its_first_result() {
+        let command = sh("echo ran >>marks; cat; exit 5").stdin("input");
+        let running = Running::new(&command);
+        for _ in 0..2 {
+            let end = run(&running.shell, &running.job, &running.command, &mut |_| ControlFlow::Continue(()));
+            let Ok(JobEnd::Finished(output)) = end else { panic!("{end:?}") };
+            assert_eq!((output.ending, output.stdout.as_str()), (Ending::Exit(5), "input\n"));
         }
-        assert_eq!(shell.executions.load(Ordering::Relaxed), 0);
+        assert_eq!(running.file("marks"), "ran\n");
+    }
+
+    /// Loses the input on its way.
+    struct Deaf(LocalShell);
+
+    impl Shell for Deaf {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+
+        fn exec(
+            &self,
+            script: &Script<'_>,
+            sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+        ) -> Result<Option<Ending>, HostError> {
+            let cut = &script.stdin[..script.stdin.len() / 2];
+            self.0.exec(&Script { stdin: cut, ..*script }, sink)
+        }
     }
 
     #[test]
-    fn a_job_whose_folder_is_gone_is_an_error_not_an_end() {
-        let running = Running::new(&sh("true"));
-        let missing = Job { dir: "/var/tmp/pve-restore/none".into(), ..running.job.clone() };
-        let error = follow(&running.shell, &missing, &mut |_| ControlFlow::Continue(())).unwrap_err();
-        assert!(error.to_string().contains("/var/tmp/pve-restore/none"), "{error}");
+    fn a_job_whose_input_was_cut_off_is_not_begun() {
+        let command = Command::write("cat").stdin("all of it");
+        let running = Running::planned(&command);
+        let shell = Deaf(LocalShell::default());
+        let error = run(&shell, &running.job, &command, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(error.to_string().contains("did not arrive"), "{error}");
+        let states = states(&running.shell, std::slice::from_ref(&running.job)).unwrap();
+        assert_eq!(states, [JobState::Missing]);
+        let end = run(&running.shell, &running.job, &command, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert!(matches!(end, JobEnd::Finished(output) if output.stdout == "all of it\n"));
+    }
+
+    #[test]
+    fn jobs_are_missing_running_ended_or_killed() {
+        let (ended, busy) = (Running::new(&sh("exit 9")), Running::new(&sh("exec sleep 600")));
+        let killed = Running::new(&sh("echo begun; exec sleep 600"));
+        let group = format!("-{}", killed.pid());
+        assert!(std::process::Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
+        killed.follow();
+        let missing = Running::planned(&sh("true"));
+        let jobs = [&missing, &busy, &ended, &killed].map(|running| running.job.clone());
+        let states = states(&busy.shell, &jobs).unwrap();
+        let ended_by = |ending| JobState::Ended(ending);
+        let expected = [
+            JobState::Missing,
+            JobState::Running,
+            ended_by(Ending::Exit(9)),
+            ended_by(Ending::Signal("KILL".into())),
+        ];
+        assert_eq!(states, expected);
+        assert_eq!(cancel(&missing.shell, &missing.job).unwrap(), JobEnd::Missing);
+        let end = follow(&missing.shell, &missing.job, &mut |_| ControlFlow::Continue(()));
+        assert_eq!(end.unwrap(), JobEnd::Missing);
+    }
+
+    #[test]
+    fn nothing_is_cleared_away_below_work_that_goes_on() {
+        let running = Running::new(&sh("exec sleep 600"));
+        let error = clear(&running.shell, &running.run).unwrap_err();
+        assert!(
+            error.to_string().contains("sleep 600") && error.to_string().contains("still works"),
+            "{error}"
+        );
+        running.cancel();
+        clear(&running.shell, &running.run).unwrap();
+        assert!(!std::path::Path::new(&format!("{ROOT}/{}", running.run)).exists());
+    }
+
+    #[test]
+    fn a_guest_is_claimed_by_one_run_at_a_time() {
+        let (first, second) = (Running::new(&sh("true")), Running::new(&sh("true")));
+        let what = format!("guest-of-{}", first.run);
+        let claim = |running: &Running, over: &[RunId]| {
+            let command = claim_command(&running.run, &what, &format!("somebody at {}", running.run), over);
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", &command.to_string()]).output().unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        };
+        let free = (0, String::new());
+        assert_eq!(claim(&first, &[]), free);
+        assert_eq!(claim(&first, &[]), free, "taking it again is harmless");
+        assert_eq!(claim(&second, &[]), (HELD, format!("somebody at {}\n", first.run)));
+        assert_eq!(
+            claim(&second, std::slice::from_ref(&first.run)),
+            free,
+            "a run that is over holds nothing"
+        );
+        assert_eq!(claim(&first, &[]).0, HELD);
+        clear(&second.shell, &second.run).unwrap();
+        assert_eq!(claim(&first, &[]), free, "released with its run");
     }
 }

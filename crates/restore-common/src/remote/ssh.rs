@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Command, Ending, Host, HostError, Job, JobEnd, Output,
+    Command, Effect, Ending, Host, HostError, Job, JobEnd, JobState, Output, RunId,
     auth::Keys,
     batch,
     config::{self, HostConfig, expand_home, expand_signs},
@@ -130,11 +130,26 @@ impl Host for SshHost {
     }
 
     fn run_all(&self, commands: &[Command]) -> Result<Vec<Output>, HostError> {
-        batch::run_all(self, commands)
+        match commands.iter().find(|command| command.effect() != Effect::Read) {
+            Some(command) => {
+                let (host, command) = (self.route.name.clone(), command.to_string());
+                Err(HostError::Unsendable {
+                    host,
+                    command,
+                    reason: "it changes something, so it is a job".into(),
+                })
+            }
+            None => job::again(|| batch::run_all(self, commands)),
+        }
     }
 
-    fn start_job(&self, label: &str, command: &Command) -> Result<Job, HostError> {
-        job::start(self, label, command)
+    fn run_job(
+        &self,
+        job: &Job,
+        command: &Command,
+        on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<JobEnd, HostError> {
+        job::run(self, job, command, on_line)
     }
 
     fn follow(
@@ -145,12 +160,16 @@ impl Host for SshHost {
         job::follow(self, job, on_line)
     }
 
-    fn cancel(&self, job: &Job) -> Result<Output, HostError> {
+    fn cancel(&self, job: &Job) -> Result<JobEnd, HostError> {
         job::cancel(self, job)
     }
 
-    fn remove_jobs(&self, jobs: &[Job]) -> Result<(), HostError> {
-        job::remove(self, jobs)
+    fn job_states(&self, jobs: &[Job]) -> Result<Vec<JobState>, HostError> {
+        job::states(self, jobs)
+    }
+
+    fn clear(&self, run: &RunId) -> Result<(), HostError> {
+        job::clear(self, run)
     }
 }
 

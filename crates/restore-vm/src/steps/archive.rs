@@ -50,13 +50,12 @@ fn end_of_tar(path: &str) -> Command {
 pub fn read_to_end(
     run: &Run<'_>,
     host: &dyn Host,
-    label: &str,
     archive: &Readable<'_>,
 ) -> anyhow::Result<Option<VerifySummary>> {
     let command = check_command(archive.name, archive.path);
     let mut said = String::new();
     // Thousands of progress lines say nothing about the archive; what is left is its header and its totals.
-    run.job(host, label, &command, archive.size, &mut |line| {
+    run.job(host, &command, archive.size, &mut |line| {
         if !line.starts_with("progress ") && said.len() < 1 << 20 {
             said.push_str(line);
             said.push('\n');
@@ -91,8 +90,7 @@ fn complete(said: &str) -> anyhow::Result<VerifySummary> {
 pub fn check(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let what = &restore.what;
     let archive = Readable { name: &what.archive.name, path: &what.inside.path, size: what.data_size() };
-    let label = format!("check-{}", what.source);
-    match read_to_end(run, restore.host, &label, &archive) {
+    match read_to_end(run, restore.host, &archive) {
         Ok(summary) => fits(restore, summary),
         Err(error) if is_about_the_archive(&error) => {
             let say = |volid: &VolumeId| run.say(&format!("looking for an intact one: {volid}"));

@@ -45,7 +45,7 @@ pub fn start_again(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<O
 /// Step: the restored guest is started.
 pub fn start(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let command = start_command(restore.what.kind, restore.what.target);
-    run.command(restore.host, &command).map_err(|error| match &restore.safety {
+    run.command(restore.host, &command).map_err(|error| match &restore.found.safety {
         Some(copy) => Failure::new(format!("{} was restored but does not start", restore.what.target_name()))
             .hint(format!(
                 "`restore-vm {} --archive {}` goes back to what was there before",

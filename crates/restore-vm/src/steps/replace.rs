@@ -15,12 +15,31 @@ use crate::{
 /// Step: the guest's disks and configuration come from the backup.
 pub fn restore(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let command = restore.what.restore_command();
-    let label = format!("restore-{}", restore.what.target);
     let total = restore.what.data_size();
-    let replaced = &mut restore.replaced;
-    run.job(restore.host, &label, &command, total, &mut |line| *replaced |= is_past_return(line))?;
-    restore.replaced = true;
+    let found = &mut restore.found;
+    run.job(restore.host, &command, total, &mut |line| {
+        found.replaced |= is_past_return(line);
+        found.temporary = temporary_in(line).or(found.temporary.take());
+    })?;
+    restore.found.replaced = true;
+    restore.found.temporary = None;
     Ok(None)
+}
+
+/// The folder that `qmrestore` says it unpacks through: `… | vma extract -v -r /var/tmp/vzdumptmp29.fifo - /var/tmp/vzdumptmp29`.
+fn temporary_in(line: &str) -> Option<String> {
+    let folder = line.strip_prefix("restore vma archive: ")?.split_whitespace().last()?;
+    let number = folder.strip_prefix("/var/tmp/vzdumptmp")?;
+    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then(|| folder.to_owned())
+}
+
+/// Clears away what a killed `qmrestore` left of its own.
+fn remove_temporary(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
+    let Some(folder) = restore.found.temporary.clone() else { return Ok(()) };
+    let fifo = format!("{folder}.fifo");
+    run.command(restore.host, &Command::destroy("rm").args(["-rf", &folder, &fifo]))?;
+    restore.found.temporary = None;
+    Ok(())
 }
 
 /// Lines that the node prints only after the old guest is gone: the first new volume of a VM, the unpacking of a
@@ -33,6 +52,7 @@ fn is_past_return(line: &str) -> bool {
 ///
 /// A failed `qmrestore` leaves a configuration that makes the number look used; `pct restore` leaves nothing.
 pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    remove_temporary(restore, run)?;
     let what = &restore.what;
     let Some(_) = present_config(restore)? else { return Ok(Some("nothing was left".to_owned())) };
     if what.kind == GuestKind::Qemu {
@@ -54,13 +74,14 @@ fn destroy_command(what: &Assignment) -> Command {
 /// The way back of a restore over a guest. What is left decides what has to be done.
 pub fn put_back(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let Some(before) = restore.what.present.clone() else { return Ok(None) };
+    remove_temporary(restore, run)?;
     let now = present_config(restore)?;
     let unchanged = now.as_ref().is_some_and(|config| is_untouched(config, &before.config));
-    let note = if unchanged && !restore.replaced {
+    let note = if unchanged && !restore.found.replaced {
         remove_create_lock(restore, run, now.as_ref())?;
         "it was not touched"
-    } else if now.is_none() && !restore.replaced && every_volume_is_there(restore, &before)? {
-        write_config(restore, run, before.config.text())?;
+    } else if now.is_none() && !restore.found.replaced && every_volume_is_there(restore, &before)? {
+        copy_back_config(restore, run)?;
         "its disks were not touched, its configuration is back"
     } else {
         restore_safety_copy(restore, run, &before, now.as_ref())?;
@@ -78,6 +99,8 @@ fn is_untouched(now: &GuestConfig, before: &GuestConfig) -> bool {
         config
             .settings()
             .filter(|(key, _)| *key != "lock" && !key.starts_with("mp") && !key.starts_with("unused"))
+            // They are not in the journal that `before` may have been read from.
+            .filter(|(key, _)| !GuestConfig::SECRETS.contains(key))
             .map(owned)
             .collect::<Vec<_>>()
     };
@@ -106,6 +129,16 @@ pub fn present_config(restore: &Restore<'_>) -> anyhow::Result<Option<GuestConfi
         return Ok(None);
     }
     Ok(Some(GuestConfig::parse(outputs[1].stdout_of(restore.host, &commands[1])?)))
+}
+
+/// The copy of the configuration that was made before, where the configuration was.
+fn copy_back_config(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
+    let what = &restore.what;
+    let copies =
+        restore.found.copies.as_ref().ok_or_else(|| Failure::new("there is no copy of the configuration"))?;
+    let (copy, path) = (format!("{copies}/{}.conf", what.target), what.kind.config_path(what.target));
+    run.command(restore.host, &Command::write("cp").args([copy, path]))?;
+    Ok(())
 }
 
 /// Writes a configuration file as a whole. For a container whose configuration is gone while its volumes are there.
@@ -143,7 +176,8 @@ pub fn volumes_in(
     Ok(volumes)
 }
 
-fn volumes_now(restore: &Restore<'_>) -> anyhow::Result<Vec<String>> {
+/// The volumes with the target's number that there are now.
+pub fn volumes_now(restore: &Restore<'_>) -> anyhow::Result<Vec<String>> {
     let commands = list_volumes(&restore.what);
     let outputs = restore.host.run_all(&commands)?;
     Ok(volumes_in(restore.host, &commands, &outputs)?)
@@ -163,7 +197,7 @@ fn restore_safety_copy(
     now: Option<&GuestConfig>,
 ) -> anyhow::Result<()> {
     let what = &restore.what;
-    let copy = restore.safety.as_ref().ok_or_else(|| {
+    let copy = restore.found.safety.as_ref().ok_or_else(|| {
         Failure::new(format!("{} was overwritten and there is no safety backup of it", what.target_name()))
             .hint(format!("`restore-vm {} --list` shows the backups there are", what.target))
     })?;
@@ -185,9 +219,9 @@ fn restore_safety_copy(
         over: true,
     });
     let advice = format!("put it back by hand on {}: {command}", restore.host.name());
-    run.job(restore.host, &format!("put-back-{}", what.target), &command, None, &mut |_| ()).map_err(
-        |error| Failure::new("the safety backup could not be put back").hint(advice).because(error),
-    )?;
+    run.job(restore.host, &command, None, &mut |_| ()).map_err(|error| {
+        Failure::new("the safety backup could not be put back").hint(advice).because(error)
+    })?;
     excluded::attach(restore, run)?;
     remove_left_volumes(restore, run)
 }
@@ -221,7 +255,7 @@ fn survivors(restore: &Restore<'_>) -> Vec<String> {
     let disks = before.config.disks(before.kind);
     let replaced: Vec<_> =
         disks.iter().filter(|d| keys.contains(&d.key)).map(|d| d.source.as_str()).collect();
-    restore.volumes_before.iter().filter(|v| !replaced.contains(&v.as_str())).cloned().collect()
+    restore.found.volumes_before.iter().filter(|v| !replaced.contains(&v.as_str())).cloned().collect()
 }
 
 /// The firewall file as it was: the archive may have brought another one, a failed container restore removes it.

@@ -33,7 +33,7 @@ pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Optio
     let Some(storage) = &what.safety else { return Ok(None) };
     let command = backup_command(what.target, storage);
     let mut said = String::new();
-    run.job(restore.host, &format!("safety-{}", what.target), &command, what.data_size(), &mut |line| {
+    run.job(restore.host, &command, what.data_size(), &mut |line| {
         // Nothing but these two lines tells which file was written and that it was finished.
         if line.contains("creating vzdump archive") || line.contains("Finished Backup") {
             said.push_str(line);
@@ -47,55 +47,38 @@ pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Optio
     })?;
     let file = path.rsplit('/').next().unwrap_or(&path);
     let volid: VolumeId = format!("{storage}:backup/{file}").parse()?;
-    restore.safety = Some(SafetyCopy { volid: volid.clone(), path });
+    restore.found.safety = Some(SafetyCopy { volid: volid.clone(), path });
     Ok(Some(volid.to_string()))
 }
 
 /// Step: the safety backup is readable to its end.
 pub fn check(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
-    let copy = restore.safety.as_ref().ok_or_else(|| Failure::new("there is no safety backup to check"))?;
+    let copy =
+        restore.found.safety.as_ref().ok_or_else(|| Failure::new("there is no safety backup to check"))?;
     let file = copy.volid.file_name();
     let name = ArchiveName::parse(file)
         .ok_or_else(|| Failure::new(format!("the safety backup has an unknown name: `{file}`")))?;
     let readable = Readable { name: &name, path: &copy.path, size: None };
-    read_to_end(run, restore.host, &format!("check-safety-{}", restore.what.target), &readable).map_err(
-        |error| Failure::new(format!("the safety backup `{}` is not readable", copy.volid)).because(error),
-    )?;
+    read_to_end(run, restore.host, &readable).map_err(|error| {
+        Failure::new(format!("the safety backup `{}` is not readable", copy.volid)).because(error)
+    })?;
     Ok(Some("readable to its end".to_owned()))
 }
 
-/// Folder on the node for the copies of this guest's files.
-fn copies_dir(restore: &Restore<'_>) -> String {
-    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    format!("/var/tmp/pve-restore/guest-{}-{stamp}", restore.what.target)
-}
-
-/// The commands that copy the configuration (and the firewall file) to `dir`. Readable by root only.
-pub fn copy_commands(restore: &crate::assignment::Assignment, dir: &str) -> Vec<Command> {
-    let Some(guest) = &restore.present else { return Vec::new() };
-    let copy = |from: String| {
-        let name = from.rsplit('/').next().unwrap_or_default().to_owned();
-        Command::write("install").args(["-D", "-m", "600", &from, &format!("{dir}/{name}")])
-    };
-    let mut commands = vec![copy(guest.kind.config_path(restore.target))];
-    if guest.firewall.is_some() {
-        commands.push(copy(firewall_path(restore.target)));
-    }
-    commands
+/// The command that copies the configuration (and the firewall file) to `dir`. Readable by root only.
+pub fn copy_command(restore: &crate::assignment::Assignment, dir: &str) -> Command {
+    let files = restore.present.iter().flat_map(|guest| {
+        let firewall = guest.firewall.is_some().then(|| firewall_path(restore.target));
+        std::iter::once(guest.kind.config_path(restore.target)).chain(firewall)
+    });
+    Command::write("install").args(["-D", "-m", "600", "-t", dir]).args(files)
 }
 
 /// Step: copies of the guest's files on the node, and a list of its volumes.
 pub fn copy_files(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
-    run.safe_point()?;
-    let dir = copies_dir(restore);
-    let copies = copy_commands(&restore.what, &dir);
-    let lists = super::replace::list_volumes(&restore.what);
-    let commands: Vec<_> = copies.iter().chain(&lists).cloned().collect();
-    let outputs = restore.host.run_all(&commands)?;
-    for (command, output) in copies.iter().zip(&outputs) {
-        output.stdout_of(restore.host, command)?;
-    }
-    restore.volumes_before = super::replace::volumes_in(restore.host, &lists, &outputs[copies.len()..])?;
-    restore.copies = Some(dir.clone());
+    restore.found.volumes_before = super::replace::volumes_now(restore)?;
+    let dir = run.folder("before");
+    restore.found.copies = Some(dir.clone());
+    run.command(restore.host, &copy_command(&restore.what, &dir))?;
     Ok(Some(dir))
 }
