@@ -157,7 +157,8 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
     }
     if what.start == Start::Yes {
         let command = power::start_command(what.kind, what.target);
-        let undo = Undo::NotNeeded("the restored guest is kept");
+        let undo =
+            Undo::By { says: format!("stop {} should it run", what.target_name()), run: power::stop_again };
         let step = Step::write("start", format!("Start {}", what.target_name()), power::start, undo);
         steps.push(step.commands([command]).keep_on_failure());
     }

@@ -109,11 +109,11 @@ pub fn carry_on(
         );
     }
     let (host, assignment) = host_of(args, &past)?;
-    let plan = plan::build(&assignment, jiff::Timestamp::now().as_second());
     let read_only = ReadOnly(&host);
     let host: &dyn Host = if session.dry_run { &read_only } else { &host };
     let mut restore =
         Restore::from_journal(host, &past.begun().work, past.found()).map_err(|e| unreadable(&past, e))?;
+    let plan = plan::build(&assignment, jiff::Timestamp::now().as_second());
     Ok(engine(session, &past, how, plan, &mut restore))
 }
 

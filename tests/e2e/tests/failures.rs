@@ -43,9 +43,23 @@ fn leftovers(lab: &Lab) -> Vec<String> {
     let orphans = volumes.map(|v| v.volid).filter(|volid| !configs.contains(&format!(": {volid},")));
     let locks =
         configs.lines().filter(|l| l.starts_with("lock:") || l.starts_with("unused")).map(str::to_owned);
-    let jobs = std::fs::read_dir(lab.path("/var/tmp/pve-restore")).into_iter().flatten();
-    let jobs = jobs.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    orphans.chain(locks).chain(jobs.filter(|name| !name.starts_with("guest-"))).collect()
+    orphans.chain(locks).chain(files_of_runs(lab)).collect()
+}
+
+/// What runs left below `/var/tmp`, but for the copies that a report names.
+fn files_of_runs(lab: &Lab) -> Vec<String> {
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(lab.path(folder)).into_iter().flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.map(|name| format!("{folder}/{name}")).collect::<Vec<_>>()
+    };
+    let runs = names("/var/tmp/pve-restore");
+    let inside = runs.iter().flat_map(|run| {
+        let inside = names(run);
+        if inside.is_empty() { vec![run.clone()] } else { inside }
+    });
+    let others = names("/var/tmp").into_iter().filter(|name| !name.ends_with("/pve-restore"));
+    inside.chain(others).filter(|name| !name.ends_with("/before")).collect()
 }
 
 fn fails() -> Fault {

@@ -118,10 +118,7 @@ impl Past {
     /// `None` when nothing was agreed to.
     fn read(journal: Journal, lines: Vec<Line>) -> Option<Self> {
         let mut lines = lines.into_iter();
-        let (begun, at) = match lines.next()? {
-            Line { at, event: Event::Begun(begun) } => (begun, at),
-            _ => return None,
-        };
+        let Line { at, event: Event::Begun(begun) } = lines.next()? else { return None };
         let mut past = Self {
             journal,
             begun,

@@ -51,16 +51,18 @@ pub(super) fn folder(run: &RunId, name: &str) -> String {
     format!("{ROOT}/{run}/jobs/{}", name.chars().map(harmless).collect::<String>())
 }
 
-/// Begins the work unless that was done before. The folder is for nobody else to read: it holds what the command reads
+/// Begins the work unless that was done before. Another run may be clearing the root away, so that is made under a lock.
+/// The folder is for nobody else to read: it holds what the command reads
 /// and prints. `/var/tmp` belongs to everybody, so a folder that somebody else made is not taken. The umask stays as it
 /// is: it is that of the restored files, too. Input that was cut off on its way is not input.
 fn begin_script(job: &Job, command: &Command) -> String {
     let (leader, line, dir) = (quoted(LEADER), quoted(&command.to_string()), quoted(&job.dir));
     let length = command.stdin_bytes().len();
     format!(
-        r#"mkdir -p -m 700 {ROOT} && [ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
+        r#"exec 8</var/tmp && flock 8 || exit 1
+mkdir -p -m 700 {ROOT} && [ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
 dir={dir}
-(umask 077; mkdir -p "${{dir%/*}}") && exec 9<"${{dir%/*}}" && flock 9 || exit 1
+mkdir -p "${{dir%/*}}" && exec 8<&- 9<"${{dir%/*}}" && flock 9 || exit 1
 if [ ! -s "$dir/pid" ]; then
 mkdir -p -m 700 "$dir" && cat >"$dir/in" && [ "$(wc -c <"$dir/in")" -eq {length} ] || {{ echo "its input did not arrive" >&2; exit 1; }}
 printf '%s\n' {line} >"$dir/command" || exit 1
@@ -128,7 +130,7 @@ done
 for claim in *; do
 [ ! -L "$claim" ] || [ "$(readlink "$claim")" != {run} ] || rm -f "$claim"
 done
-rm -rf {run}/jobs {run}/owner || exit
+rm -rf {run}/jobs {run}/owner && exec 8</var/tmp && flock 8 || exit
 [ ! -d {run} ] || rmdir --ignore-fail-on-non-empty {run} {ROOT}"#
     )
 }

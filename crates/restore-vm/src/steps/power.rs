@@ -58,6 +58,16 @@ pub fn start(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<
     Ok(None)
 }
 
+/// The way back of [`start`], when the operator wants to go back after all: nothing is restored over a guest that runs.
+pub fn stop_again(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    // Stopping a container that is stopped is an error.
+    if state(restore)? != "stopped" {
+        let (kind, vmid) = (restore.what.kind, restore.what.target.to_string());
+        run.command(restore.host, &Command::write(kind.tool()).args(["stop", &vmid]))?;
+    }
+    Ok(None)
+}
+
 fn state(restore: &Restore<'_>) -> anyhow::Result<String> {
     let command = restore.what.kind.status_command(restore.what.target);
     let output = restore.host.run(&command)?;

@@ -169,5 +169,7 @@ fn lines(path: &Path) -> io::Result<Vec<serde_json::Value>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::other)).collect()
+    // A last line without its end is being written at this moment.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).map_err(io::Error::other)).collect()
 }
