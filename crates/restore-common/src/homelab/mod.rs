@@ -22,13 +22,28 @@
 //! [guests.101]
 //! address = "192.168.1.20"     # where it answers
 //! ports = [22, 443]            # what must answer for it to count as restored; [] asks nothing
+//! ssh_port = 22                # which of them has to introduce itself as SSH
+//! ping = true                  # whether it answers to ping
+//! wait = 120                   # seconds that it may take to come up
+//!
+//! # Checks of the operator's own: one of `port`, `http` and `command` each.
+//! [[guests.101.checks]]
+//! name = "the shop answers"
+//! http = "https://{address}/health"  # {address} stands for the guest's address
+//! status = 200                 # without it, any status below 400
+//! text = "ok"                  # must be in the body
+//! insecure = true              # any certificate will do
+//! within = 60                  # seconds; without it, as long as the guest may take to come up
 //!
 //! # For all guests without a word of their own.
 //! [prove]
 //! ports = [22]
-//! wait = 120                   # seconds
+//! ssh_port = 22
+//! ping = true
+//! wait = 120
 //! ```
 
+mod check;
 mod environment;
 mod error;
 mod overrides;
@@ -37,6 +52,7 @@ mod project;
 mod tests;
 mod tfvars;
 
+pub use check::{ADDRESS, Asks, AsksHttp, OwnCheck};
 pub use environment::{DeclaredGuest, Environment, Minio, NodeRef};
 pub use error::HomelabError;
 pub use overrides::{GuestOverride, Prove};

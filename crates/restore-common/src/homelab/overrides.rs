@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::error::{HomelabError, read_text};
+use super::{
+    check::OwnCheck,
+    error::{HomelabError, read_text},
+};
 use crate::pve::{NodeName, StorageId, Vmid};
 
 /// The whole file; without one, nothing but defaults.
@@ -43,6 +46,14 @@ pub struct GuestOverride {
     pub address: Option<String>,
     /// The TCP ports that prove that it works, instead of those of `[prove]`.
     pub ports: Option<Vec<u16>>,
+    /// The port of its SSH server, instead of that of `[prove]`.
+    pub ssh_port: Option<u16>,
+    /// Whether it answers to ping, instead of what `[prove]` says.
+    pub ping: Option<bool>,
+    /// Seconds that it may take to come up, instead of those of `[prove]`.
+    pub wait: Option<u64>,
+    /// Checks of the operator's own: `[[guests.VMID.checks]]`.
+    pub checks: Vec<OwnCheck>,
 }
 
 /// How a restored guest is proven to work: `[prove]`.
@@ -51,13 +62,17 @@ pub struct GuestOverride {
 pub struct Prove {
     /// The TCP ports that must answer.
     pub ports: Vec<u16>,
-    /// Seconds to wait for them.
+    /// The port of SSH servers: one that introduces itself is worth more than an open port.
+    pub ssh_port: u16,
+    /// Whether guests answer to ping.
+    pub ping: bool,
+    /// Seconds that a guest may take to come up.
     pub wait: u64,
 }
 
 impl Default for Prove {
     fn default() -> Self {
-        Self { ports: vec![22], wait: 120 }
+        Self { ports: vec![22], ssh_port: 22, ping: true, wait: 120 }
     }
 }
 
@@ -104,6 +119,7 @@ impl Overrides {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::homelab::Asks;
 
     fn parse(text: &str) -> Result<Overrides, String> {
         Overrides::parse(Path::new("restore.toml"), text).map_err(|error| error.to_string())
@@ -114,7 +130,8 @@ mod tests {
         let overrides = parse(
             "[environments.\"my lab\"]\naddress = \"fe80::1\"\nnode = \"pve2\"\nssh_user = \"admin\"\nssh_port = 2222\n\
              storage = \"nas\"\ntfvars_dir = \"tf/lab\"\n[guests.101]\naddress = \"10.0.0.1\"\nports = [22, 80]\n\
-             [prove]\nports = [443]\nwait = 60\n",
+             ssh_port = 2222\nping = true\nwait = 300\n[[guests.101.checks]]\nport = 80\n\
+             [prove]\nports = [443]\nssh_port = 23\nping = false\nwait = 60\n",
         )
         .unwrap();
         let lab = &overrides.environments["my lab"];
@@ -126,18 +143,43 @@ mod tests {
         let guest = overrides.guest("101".parse().unwrap()).unwrap();
         assert_eq!(guest.address.as_deref(), Some("10.0.0.1"));
         assert_eq!(guest.ports, Some(vec![22, 80]));
-        assert_eq!(overrides.prove, Prove { ports: vec![443], wait: 60 });
+        assert_eq!((guest.ssh_port, guest.ping, guest.wait), (Some(2222), Some(true), Some(300)));
+        assert_eq!(guest.checks[0].asks, Asks::Port(80));
+        assert_eq!(overrides.prove, Prove { ports: vec![443], ssh_port: 23, ping: false, wait: 60 });
     }
 
     #[test]
     fn an_empty_file_leaves_the_defaults() {
         let overrides = parse("").unwrap();
-        assert_eq!(overrides.prove, Prove { ports: vec![22], wait: 120 });
+        assert_eq!(overrides.prove, Prove { ports: vec![22], ssh_port: 22, ping: true, wait: 120 });
         assert_eq!(overrides.guest("101".parse().unwrap()), None);
     }
 
     #[rstest::rstest]
-    #[case("[prove]\nport = [22]\n", "restore.toml:2:1: unknown field `port`, expected `ports` or `wait`")]
+    #[case(
+        "[prove]\nport = [22]\n",
+        "restore.toml:2:1: unknown field `port`, expected one of `ports`, `ssh_port`, `ping`, `wait`"
+    )]
+    #[case(
+        "[guests.101]\nwait = 9\n[[guests.101.checks]]\nport = 80\n[[guests.101.checks]]\nhtp = \"x\"\n",
+        "restore.toml:6:1: unknown field `htp`, expected one of `name`, `port`, `http`, `status`, `text`, `insecure`, `command`, `within`"
+    )]
+    #[case(
+        "[[guests.101.checks]]\nport = 80\n\n  [[guests.101.checks]]\n  port = 81\n  text = \"ok\"\n",
+        "restore.toml:4:3: `text` says what `http` has to answer, and this check has no `http`"
+    )]
+    #[case(
+        "[[guests.101.checks]]\ncommand = [\"a\", 7]\n",
+        "restore.toml:2:17: invalid type: integer `7`, expected a string"
+    )]
+    #[case(
+        "[[guests.101.checks]]\nport = 1\nport = 2\n",
+        "restore.toml:3:1: duplicate key"
+    )]
+    #[case(
+        "[guests.101]\nchecks = 3\n",
+        "restore.toml:2:10: invalid type: integer `3`, expected a sequence"
+    )]
     #[case(
         "[environment.lab]\n",
         "restore.toml:1:2: unknown field `environment`, expected one of `environments`, `guests`, `prove`"

@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     ENVIRONMENTS, OVERRIDES,
+    check::OwnCheck,
     environment::Environment,
     error::HomelabError,
     overrides::{EnvironmentOverride, GuestOverride, Overrides},
@@ -16,13 +19,19 @@ use super::{
 use crate::pve::Vmid;
 
 /// How a guest of the project is proven to work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestChecks {
     /// Where it answers, when `restore.toml` says so.
     pub address: Option<String>,
     /// The TCP ports that must answer.
     pub ports: Vec<u16>,
-    /// How long to wait for them.
+    /// Which of them has to introduce itself as SSH.
+    pub ssh_port: u16,
+    /// Whether it has to answer to ping.
+    pub ping: bool,
+    /// What the operator wants to be asked besides.
+    pub own: Vec<OwnCheck>,
+    /// How long it may take to come up.
     pub wait: Duration,
 }
 
@@ -104,12 +113,15 @@ impl Project {
 
     /// How a guest is proven to work: by `[guests.VMID]`, else `[prove]`, else port 22 within two minutes.
     pub fn checks(&self, vmid: Vmid) -> GuestChecks {
-        let guest = self.guest(vmid);
+        let guest = self.guest(vmid).cloned().unwrap_or_default();
         let prove = &self.overrides.prove;
         GuestChecks {
-            address: guest.and_then(|guest| guest.address.clone()),
-            ports: guest.and_then(|guest| guest.ports.clone()).unwrap_or_else(|| prove.ports.clone()),
-            wait: Duration::from_secs(prove.wait),
+            address: guest.address,
+            ports: guest.ports.unwrap_or_else(|| prove.ports.clone()),
+            ssh_port: guest.ssh_port.unwrap_or(prove.ssh_port),
+            ping: guest.ping.unwrap_or(prove.ping),
+            own: guest.checks,
+            wait: Duration::from_secs(guest.wait.unwrap_or(prove.wait)),
         }
     }
 

@@ -4,10 +4,12 @@
 //! what it waits for, and ends at once when the operator interrupts. A probe has three answers: yes, no, and *could not
 //! ask*.
 
+mod http;
 mod ping;
 mod tcp;
 mod wait;
 
+pub use http::{Http, HttpUrl, http};
 pub use ping::{Ping, ping};
 pub use tcp::{SshBanner, Tcp, ssh_banner, tcp};
 pub use wait::{Wait, Waited};

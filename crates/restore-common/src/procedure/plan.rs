@@ -115,7 +115,7 @@ impl<C> Step<C> {
 
 /// Looks whether something is as it should be: what came out, and what was seen. A closure, since one function may look
 /// at many things: each port, each check that the operator wrote.
-pub type Inspect<C> = Box<dyn Fn(&mut C, &Run<'_>) -> anyhow::Result<(CheckStatus, String)>>;
+pub type Inspect<C> = Box<dyn Fn(&mut C, &Run<'_>) -> anyhow::Result<(CheckStatus, String)> + Send + Sync>;
 
 /// A proof after the work.
 pub struct Check<C> {

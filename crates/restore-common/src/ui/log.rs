@@ -21,7 +21,12 @@ pub fn level(verbose: u8, quiet: bool) -> LevelFilter {
 /// Starts logging. A second call changes nothing.
 pub fn init_log(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).target(env_logger::Target::Pipe(Box::new(AroundProgress)));
+    builder.filter_level(level);
+    // The HTTP library would say whole URLs and answers, whatever is in them.
+    for library in ["ureq", "ureq_proto"] {
+        builder.filter_module(library, LevelFilter::Off);
+    }
+    builder.target(env_logger::Target::Pipe(Box::new(AroundProgress)));
     builder.format(|out, record| {
         let text = record.args().to_string();
         writeln!(out, "{}", line(record.level(), &text))
