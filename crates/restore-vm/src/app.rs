@@ -6,11 +6,10 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use restore_common::{
-    homelab::{Environment, Project},
+    homelab::{Environment, GuestChecks, Project},
     interrupt::Interrupt,
     procedure::{Exit, Interrupted, Report, Session, TerminalReporter, carry_out, refuse},
     remote::{Host, ReadOnly},
@@ -139,9 +138,7 @@ fn known(
     Known {
         environment: own.map_or(reached.node.environment.as_str(), |(environment, _)| environment).to_owned(),
         reached_by: reached.node.environment.clone(),
-        address: checks.address.or(declared),
-        ports: checks.ports,
-        wait: Some(checks.wait).filter(|wait| *wait > Duration::ZERO),
+        proof: GuestChecks { address: checks.address.or(declared), ..checks },
     }
 }
 

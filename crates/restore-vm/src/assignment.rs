@@ -1,8 +1,7 @@
 //! What is to be done, decided: the facts that the plan is built from and that its steps work on.
 
-use std::time::Duration;
-
 use restore_common::{
+    homelab::GuestChecks,
     procedure::{Kept, Workplace},
     pve::{Archive, Disk, GuestKind, StorageId, Vmid, VolumeId},
     remote::{Command, Host},
@@ -52,12 +51,8 @@ pub struct Assignment {
     pub unique: bool,
     /// Start the guest afterwards; or why not.
     pub start: Start,
-    /// The guest's address, where it is known.
-    pub address: Option<String>,
-    /// TCP ports that must answer.
-    pub ports: Vec<u16>,
-    /// How long the guest may take to come up.
-    pub wait: Duration,
+    /// How it is proven to work.
+    pub proof: GuestChecks,
 }
 
 /// Whether the guest is started after the restore.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use restore_common::{
+    homelab::GuestChecks,
     procedure::{Failure, Problem},
     pve::{Archive, GuestKind, NodeFacts, StorageId},
     remote::{Host, HostError},
@@ -28,12 +29,8 @@ pub struct Known {
     pub environment: String,
     /// The environment whose node was asked.
     pub reached_by: String,
-    /// Its address.
-    pub address: Option<String>,
-    /// TCP ports that must answer.
-    pub ports: Vec<u16>,
-    /// How long it may take to come up.
-    pub wait: Option<Duration>,
+    /// How it is proven to work.
+    pub proof: GuestChecks,
 }
 
 /// Decides every part of the restore. At most two remote executions.
@@ -104,17 +101,26 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         start: start(args, look, &inside),
         check: args.check.unwrap_or(if overwrites { CheckLevel::Full } else { CheckLevel::Quick }),
         unique: args.unique || target != args.vmid,
-        // A copy has its own address only when somebody gave it one; what is known is the original's.
-        address: if target == args.vmid { known.address } else { None }
-            .or_else(|| inside.config.static_addresses().first().map(|a| (*a).to_owned())),
-        ports: known.ports,
-        wait: args.wait.map(Duration::from_secs).or(known.wait).unwrap_or(DEFAULT_WAIT),
+        proof: proof(args, known.proof, &inside),
         archive: archive.clone(),
         inside,
         older,
         present,
         storage,
         safety,
+    }
+}
+
+/// How the guest is proven to work. A copy has its own address only when the backup gives it one: what the project knows
+/// is the original's.
+fn proof(args: &Args, known: GuestChecks, inside: &ArchiveLook) -> GuestChecks {
+    let is_copy = args.target_id.is_some_and(|target| target != args.vmid);
+    let in_backup = || inside.config.static_addresses().first().map(|address| (*address).to_owned());
+    let known_wait = Some(known.wait).filter(|wait| !wait.is_zero()).unwrap_or(DEFAULT_WAIT);
+    GuestChecks {
+        address: known.address.filter(|_| !is_copy).or_else(in_backup),
+        wait: args.wait.map_or(known_wait, Duration::from_secs),
+        ..known
     }
 }
 

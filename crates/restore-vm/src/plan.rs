@@ -1,7 +1,7 @@
 //! The plan of a restore, from the facts. Pure: the same facts make the same plan.
 
 use restore_common::{
-    procedure::{Check, Plan, Question, Step, Undo},
+    procedure::{Plan, Question, Step, Undo},
     pve::{Disk, GuestKind, Vmid},
     ui,
 };
@@ -31,7 +31,7 @@ pub fn build<'a>(what: &Assignment, now: i64) -> Plan<Restore<'a>> {
         details: vec![table(&fates)],
         warnings: warnings(what, &fates),
         steps: steps(what),
-        checks: checks(what),
+        checks: prove::checks(what),
         question: question(what),
         subject: subject(what, &fates),
         next: next(what),
@@ -233,34 +233,6 @@ fn new_guest_step<'a>(what: &Assignment) -> Step<Restore<'a>> {
     let size = what.data_size().map(|bytes| format!("{} of disks", ui::format::bytes(bytes)));
     let step = Step::write("restore", restore_title(what), replace::restore, undo);
     step.commands([what.restore_command()]).expected(size)
-}
-
-fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
-    let target = what.target_name();
-    let mut checks = vec![Check {
-        id: "configuration",
-        title: format!("{target} has the configuration and the disks of the backup"),
-        run: Box::new(prove::configuration),
-    }];
-    if what.start != Start::Yes {
-        return checks;
-    }
-    checks.push(Check { id: "running", title: format!("{target} runs"), run: Box::new(prove::running) });
-    if what.kind == GuestKind::Qemu && what.inside.config.flag("agent") {
-        checks.push(Check {
-            id: "agent",
-            title: "the guest agent answers".to_owned(),
-            run: Box::new(prove::agent),
-        });
-    }
-    if what.ports.is_empty() {
-        return checks;
-    }
-    let address = what.address.as_deref().unwrap_or("the guest");
-    let ports: Vec<_> = what.ports.iter().map(ToString::to_string).collect();
-    let title = format!("{address} answers on TCP {}", ports.join(", "));
-    checks.push(Check { id: "ports", title, run: Box::new(prove::ports) });
-    checks
 }
 
 fn question(what: &Assignment) -> Question {

@@ -22,7 +22,7 @@ fn restored_vm(lab: &Lab) {
     let ran = restore_vm(lab, &["101", "--force", "--json"]).exits(0);
     let report = ran.report();
     assert_eq!((&report["schema"], &report["outcome"]), (&1.into(), &"done".into()));
-    assert_eq!(passed(&report), ["configuration", "running", "agent", "ports"], "{report:#}");
+    assert_eq!(passed(&report), ["configuration", "running", "agent", "ssh", "ping"], "{report:#}");
     assert_eq!(hashes(), before);
     assert_eq!(settings(lab, VM_CONF).unwrap(), config);
     let safety = report["kept"][0]["place"].as_str().unwrap().rsplit('/').next().unwrap();
@@ -37,7 +37,7 @@ fn restored_ct(lab: &Lab) {
     assert_ne!(lab.disk_sha256(CT_CONF, "rootfs").unwrap(), before);
 
     let report = restore_vm(lab, &["102", "--force", "--json"]).exits(0).report();
-    assert_eq!(passed(&report), ["configuration", "running", "ports"], "{report:#}");
+    assert_eq!(passed(&report), ["configuration", "running", "ssh", "ping"], "{report:#}");
     assert_eq!(lab.disk_sha256(CT_CONF, "rootfs").unwrap(), before);
     assert_eq!(settings(lab, CT_CONF).unwrap(), config);
 }

@@ -228,7 +228,10 @@ mod tests {
 
     #[rstest::rstest]
     #[case("name = \"x\"\n", "this check asks nothing; give it one of `port`, `http` and `command`")]
-    #[case("port = 1\ncommand = [\"true\"]\n", "a check asks one thing: either `port` or `http` or `command`")]
+    #[case(
+        "port = 1\ncommand = [\"true\"]\n",
+        "a check asks one thing: either `port` or `http` or `command`"
+    )]
     #[case(
         "port = 1\nstatus = 200\n",
         "`status` says what `http` has to answer, and this check has no `http`"
@@ -252,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_check_survives_being_written_down() {
-        for text in ["http = \"http://a/\"\ntext = \"ok\"\nwithin = 5\n", "port = 1\n", "command = [\"a\"]\n"] {
+        for text in ["http = \"http://a/\"\ntext = \"ok\"\nwithin = 5\n", "port = 1\n", "command = [\"a\"]\n"]
+        {
             let check = check(text).unwrap();
             let json = serde_json::to_string(&check).unwrap();
             assert_eq!(serde_json::from_str::<OwnCheck>(&json).unwrap(), check);

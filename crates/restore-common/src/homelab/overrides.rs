@@ -172,14 +172,8 @@ mod tests {
         "[[guests.101.checks]]\ncommand = [\"a\", 7]\n",
         "restore.toml:2:17: invalid type: integer `7`, expected a string"
     )]
-    #[case(
-        "[[guests.101.checks]]\nport = 1\nport = 2\n",
-        "restore.toml:3:1: duplicate key"
-    )]
-    #[case(
-        "[guests.101]\nchecks = 3\n",
-        "restore.toml:2:10: invalid type: integer `3`, expected a sequence"
-    )]
+    #[case("[[guests.101.checks]]\nport = 1\nport = 2\n", "restore.toml:3:1: duplicate key")]
+    #[case("[guests.101]\nchecks = 3\n", "restore.toml:2:10: invalid type: integer `3`, expected a sequence")]
     #[case(
         "[environment.lab]\n",
         "restore.toml:1:2: unknown field `environment`, expected one of `environments`, `guests`, `prove`"

@@ -26,10 +26,10 @@ impl HttpUrl {
             return Err("a URL begins with `http://` or `https://`");
         }
         let authority = uri.authority().filter(|authority| !authority.host().is_empty());
-        match authority.ok_or("the URL names no host")?.as_str().contains('@') {
-            true => Err("a URL with a user's name or password in it is not supported"),
-            false => Ok(Self(uri)),
+        if authority.ok_or("the URL names no host")?.as_str().contains('@') {
+            return Err("a URL with a user's name or password in it is not supported");
         }
+        Ok(Self(uri))
     }
 
     /// The host: a name or an address, IPv6 without brackets.
@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(broken.to_string(), "status 200, then the answer broke off after 3 B");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let silent = http(&HttpUrl::parse(&format!("http://{address}/")).unwrap(), false, Duration::from_millis(50));
+        let silent =
+            http(&HttpUrl::parse(&format!("http://{address}/")).unwrap(), false, Duration::from_millis(50));
         assert_eq!(silent, Http::NotOpen(Tcp::TimedOut));
         drop(listener);
         assert_eq!(ask(&address), Http::NotOpen(Tcp::Refused));

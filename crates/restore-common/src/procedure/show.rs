@@ -250,12 +250,12 @@ fn show_check(text: &mut String, check: &CheckResult) {
         CheckStatus::Failed => style("FAILED").red().bold(),
         CheckStatus::Skipped => style("skipped").yellow(),
     };
-    wrapped(
-        text,
-        &format!("  {mark:<7}  "),
-        11,
-        &format!("{}: {}", sanitize(&check.title), sanitize(&check.saw)),
-    );
+    let took = match check.status {
+        CheckStatus::Skipped => String::new(),
+        _ => format!(" ({})", format::duration(std::time::Duration::from_secs_f64(check.seconds))),
+    };
+    let content = format!("{}: {}{took}", sanitize(&check.title), sanitize(&check.saw));
+    wrapped(text, &format!("  {mark:<7}  "), 11, &content);
 }
 
 fn show_kept(text: &mut String, kept: &Kept) {

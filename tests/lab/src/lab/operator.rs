@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +38,10 @@ impl Operator {
         fs::write(ssh.join("config"), format!("Host {ip}\n  Port {port}\n  User {}\n", about.user))?;
         fs::write(ssh.join("known_hosts"), format!("[{ip}]:{port} {}\n", about.host_key))?;
         write_project(&project, about)?;
-        Ok(Self { home, project, path: std::env::var("PATH").unwrap_or_default() })
+        let programs = home.join("bin");
+        write_ping(&programs, about.guest_port)?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        Ok(Self { home, project, path: format!("{}:{path}", programs.display()) })
     }
 
     /// The home folder.
@@ -69,6 +73,15 @@ impl Operator {
     }
 }
 
+/// A `ping` for which a guest is there while its port answers: every loopback address answers the real one.
+fn write_ping(programs: &Path, guest_port: u16) -> io::Result<()> {
+    fs::create_dir_all(programs)?;
+    let ping = programs.join("ping");
+    let script = format!("#!/usr/bin/env bash\n(exec 3<>\"/dev/tcp/${{!#}}/{guest_port}\") 2>/dev/null\n");
+    fs::write(&ping, script)?;
+    fs::set_permissions(&ping, fs::Permissions::from_mode(0o755))
+}
+
 /// One node stands for all three environments, as in a homelab that begins with one machine.
 fn write_project(project: &Path, about: &About<'_>) -> io::Result<()> {
     let environments = project.join("infrastructure/proxmox/environments");
@@ -97,8 +110,8 @@ fn write_project(project: &Path, about: &About<'_>) -> io::Result<()> {
     fs::write(
         project.join("restore.toml"),
         format!(
-            "# Guests of this lab answer on another port than 22.\n[prove]\nports = [{}]\nwait = 20\n",
-            about.guest_port
+            "# Guests of this lab answer on another port than 22.\n[prove]\nports = [{port}]\nssh_port = {port}\nwait = 20\n",
+            port = about.guest_port
         ),
     )
 }
