@@ -120,9 +120,11 @@ pub fn carry_on(
 /// The node that the run worked on, and what it was to do there.
 fn host_of(args: &Args, past: &Past) -> anyhow::Result<(SshHost, Assignment)> {
     let work = past.begun().work.clone();
-    let assignment: Assignment = serde_json::from_value(work).map_err(|e| unreadable(past, e))?;
+    let mut assignment: Assignment = serde_json::from_value(work).map_err(|e| unreadable(past, e))?;
     let project =
         Project::find(args.common.project.as_deref(), &|name| env::var_os(name), &env::current_dir()?)?;
+    // The journal leaves them out, since they may hold secrets.
+    assignment.proof.own = project.checks(assignment.source).own;
     let environments = project.selected(Some(&assignment.reached_by))?;
     let node = environments.first().ok_or_else(|| {
         Failure::new(format!(

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
@@ -13,8 +13,7 @@ use crate::probe::HttpUrl;
 pub const ADDRESS: &str = "{address}";
 
 /// A check of the operator's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnCheck {
     /// What it shows: `the shop answers`.
     pub name: String,
@@ -49,24 +48,16 @@ pub struct AsksHttp {
 }
 
 /// A check as it stands in the file.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     insecure: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     within: Option<u64>,
 }
 
@@ -164,29 +155,6 @@ impl TryFrom<Written> for OwnCheck {
     }
 }
 
-impl From<OwnCheck> for Written {
-    fn from(check: OwnCheck) -> Self {
-        let within = check.within.map(|limit| limit.as_secs());
-        let empty = Self {
-            name: Some(check.name),
-            port: None,
-            http: None,
-            status: None,
-            text: None,
-            insecure: None,
-            command: None,
-            within,
-        };
-        match check.asks {
-            Asks::Port(port) => Self { port: Some(port), ..empty },
-            Asks::Command(words) => Self { command: Some(words), ..empty },
-            Asks::Http(AsksHttp { url, status, text, insecure }) => {
-                Self { http: Some(url), status, text, insecure: Some(insecure), ..empty }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,15 +219,5 @@ mod tests {
     #[case("port = 1\nname = \" \"\n", "`name` is empty")]
     fn what_cannot_be_meant_is_refused(#[case] text: &str, #[case] reason: &str) {
         assert_eq!(check(text).unwrap_err(), reason);
-    }
-
-    #[test]
-    fn a_check_survives_being_written_down() {
-        for text in ["http = \"http://a/\"\ntext = \"ok\"\nwithin = 5\n", "port = 1\n", "command = [\"a\"]\n"]
-        {
-            let check = check(text).unwrap();
-            let json = serde_json::to_string(&check).unwrap();
-            assert_eq!(serde_json::from_str::<OwnCheck>(&json).unwrap(), check);
-        }
     }
 }

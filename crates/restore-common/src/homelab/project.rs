@@ -29,7 +29,8 @@ pub struct GuestChecks {
     pub ssh_port: u16,
     /// Whether it has to answer to ping.
     pub ping: bool,
-    /// What the operator wants to be asked besides.
+    /// What the operator wants to be asked besides. Never written down: its words may be secret.
+    #[serde(skip)]
     pub own: Vec<OwnCheck>,
     /// How long it may take to come up.
     pub wait: Duration,
