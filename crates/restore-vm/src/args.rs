@@ -38,7 +38,7 @@ Examples:
 ";
 
 /// Options that a run has settled when it began.
-const SELECTING: [&str; 14] = [
+const SELECTING: [&str; 15] = [
     "list",
     "date",
     "archive",
@@ -50,6 +50,7 @@ const SELECTING: [&str; 14] = [
     "unique",
     "start",
     "no_start",
+    "link_down",
     "discard_excluded",
     "wait",
     "node",
@@ -111,6 +112,10 @@ pub struct Args {
     /// Start a copy although its address is in use
     #[arg(long, help_heading = "How", conflicts_with = "no_start")]
     pub start: bool,
+
+    /// Start a copy with its network links down
+    #[arg(long, help_heading = "How", requires = "target_id")]
+    pub link_down: bool,
 
     /// Leave the guest stopped
     #[arg(long, help_heading = "How")]

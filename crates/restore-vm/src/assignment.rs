@@ -3,7 +3,7 @@
 use restore_common::{
     homelab::GuestChecks,
     procedure::{Kept, Workplace},
-    pve::{Archive, Disk, GuestKind, StorageId, Vmid, VolumeId},
+    pve::{Archive, Disk, GuestConfig, GuestKind, StorageId, Vmid, VolumeId},
     remote::{Command, Host},
 };
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     args::CheckLevel,
+    conflicts::Conflict,
     look::{ArchiveLook, Guest},
 };
 
@@ -51,6 +52,12 @@ pub struct Assignment {
     pub unique: bool,
     /// Start the guest afterwards; or why not.
     pub start: Start,
+    /// Its links are set down before it is started.
+    pub link_down: bool,
+    /// Addresses of it that somebody else has.
+    pub conflicts: Vec<Conflict>,
+    /// For a copy: the guest it is a copy of, as it is now.
+    pub original: Option<GuestConfig>,
     /// How it is proven to work.
     pub proof: GuestChecks,
 }
@@ -69,6 +76,21 @@ impl Assignment {
     /// `VM 101` / `container 102`.
     pub fn target_name(&self) -> String {
         format!("{} {}", self.kind, self.target)
+    }
+
+    /// Whether it is restored beside the original.
+    pub fn is_copy(&self) -> bool {
+        self.target != self.source
+    }
+
+    /// Why asking the guest by the network would prove nothing.
+    pub fn unheard(&self) -> Option<String> {
+        if self.link_down {
+            return Some("its links are down".to_owned());
+        }
+        let conflict = self.conflicts.first()?;
+        let Conflict { address, who } = conflict;
+        Some(format!("{who} has the address {address} as well: an answer would not say whose it is"))
     }
 
     /// The restore itself.
@@ -163,6 +185,8 @@ pub struct Found {
     pub volumes_before: Vec<String>,
     /// The restore went past the point where the old guest is gone.
     pub replaced: bool,
+    /// What brings the guest's links up, once they are down.
+    pub links_up: Option<String>,
     /// Where `qmrestore` keeps its pipe and its files: it clears them away unless it is killed.
     pub temporary: Option<String>,
 }
@@ -204,6 +228,13 @@ impl Workplace for Restore<'_> {
             remove: Command::destroy("rm").args(["-r", folder]).to_string(),
         });
         safety.chain(copies).collect()
+    }
+
+    fn next(&self) -> Vec<String> {
+        let up = |command: &String| {
+            format!("its links are down; to bring them up: `{command}` on {}", self.what.node)
+        };
+        self.found.links_up.iter().map(up).collect()
     }
 
     fn claim(&self) -> String {

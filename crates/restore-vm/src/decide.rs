@@ -13,10 +13,11 @@ use crate::{
     args::{Args, CheckLevel, Safety},
     assignment::{Assignment, Start},
     choose::{Selector, choose},
+    conflicts::{self, Conflict},
     disks,
     look::{ArchiveLook, Guest, Holder, NodeLook, look_for, look_into},
     problems::{self, Prospect},
-    steps::archive::newest_intact,
+    steps::{archive::newest_intact, links},
 };
 
 /// How long a guest may take to come up when nothing else is said.
@@ -33,7 +34,7 @@ pub struct Known {
     pub proof: GuestChecks,
 }
 
-/// Decides every part of the restore. At most two remote executions.
+/// Decides every part of the restore. At most three remote executions.
 ///
 /// The inner error lists everything that speaks against it; the outer one is a question that could not be asked.
 pub fn decide(
@@ -70,7 +71,13 @@ pub fn decide(
         return Ok(Err(found));
     }
     let known = known(inside.config.name());
-    Ok(Ok(assignment(args, look, known, Parts { archive, older, inside, holder, safety })))
+    // A guest that is there has its address itself.
+    let conflicts = match holder.here() {
+        Some(_) => Vec::new(),
+        None => conflicts::find(host, &look.facts.name, target, &inside.config, &known.proof.ports)?,
+    };
+    let parts = Parts { archive, older, inside, holder, safety, conflicts };
+    Ok(Ok(assignment(args, look, known, parts)))
 }
 
 struct Parts<'a> {
@@ -79,10 +86,11 @@ struct Parts<'a> {
     inside: ArchiveLook,
     holder: Holder,
     safety: Option<StorageId>,
+    conflicts: Vec<Conflict>,
 }
 
 fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> Assignment {
-    let Parts { archive, older, inside, holder, safety } = parts;
+    let Parts { archive, older, inside, holder, safety, conflicts } = parts;
     let target = args.target_id.unwrap_or(args.vmid);
     let kind = archive.name.kind;
     let present = holder.here().cloned();
@@ -98,7 +106,10 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         target,
         excluded: present.as_ref().map(kept).unwrap_or_default(),
         room: room(&look.facts, kind, storage.as_ref(), &inside, present.as_ref()),
-        start: start(args, look, &inside),
+        start: start(args, &inside, &conflicts),
+        link_down: args.link_down && !links::cards(&inside.config).is_empty(),
+        conflicts,
+        original: look.holder.here().filter(|_| target != args.vmid).map(|guest| guest.config.clone()),
         check: args.check.unwrap_or(if overwrites { CheckLevel::Full } else { CheckLevel::Quick }),
         unique: args.unique || target != args.vmid,
         proof: proof(args, known.proof, &inside),
@@ -206,7 +217,7 @@ fn room(
     Some(free.saturating_add(freed.unwrap_or(0)))
 }
 
-fn start(args: &Args, look: &NodeLook, inside: &ArchiveLook) -> Start {
+fn start(args: &Args, inside: &ArchiveLook, conflicts: &[Conflict]) -> Start {
     if args.no_start {
         return Start::No("`--no-start` was given".to_owned());
     }
@@ -214,15 +225,9 @@ fn start(args: &Args, look: &NodeLook, inside: &ArchiveLook) -> Start {
         return Start::No("it is a template".to_owned());
     }
     let is_copy = args.target_id.is_some_and(|target| target != args.vmid);
-    let original = look.holder.here().filter(|guest| is_copy && !args.start && guest.is_active());
-    let taken = original.and_then(|guest| {
-        let used = guest.config.static_addresses();
-        inside.config.static_addresses().into_iter().find(|address| used.contains(address))
-    });
-    match taken {
-        Some(address) => Start::No(format!(
-            "{} runs and has its address {address} (`--start` starts it all the same)",
-            args.vmid
+    match conflicts.first().filter(|_| is_copy && !args.start && !args.link_down) {
+        Some(Conflict { address, who }) => Start::No(format!(
+            "{who} has its address {address} (`--start` starts it all the same, `--link-down` with its links down)"
         )),
         None => Start::Yes,
     }

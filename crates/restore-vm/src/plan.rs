@@ -9,9 +9,10 @@ use restore_common::{
 use crate::{
     args::CheckLevel,
     assignment::{Assignment, Restore, Start},
+    conflicts::Conflict,
     disks::{self, DiskFate, Fate},
     look::Guest,
-    steps::{archive, excluded, power, prove, replace, safety},
+    steps::{archive, excluded, links, power, prove, replace, safety},
 };
 
 /// Columns that the summary may take beside its indent.
@@ -65,6 +66,7 @@ fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
         facts.push(("disks to".to_owned(), storage.to_string()));
     }
     let after = match &what.start {
+        Start::Yes if what.link_down => "started with its links down, and checked".to_owned(),
         Start::Yes => "started and checked".to_owned(),
         Start::No(reason) => format!("left stopped: {reason}"),
     };
@@ -112,6 +114,9 @@ fn warnings(what: &Assignment, fates: &[DiskFate]) -> Vec<String> {
             "the disks are {need} in size and {room} are free: they fit only because they are sparse"
         ));
     }
+    if what.start == Start::Yes && !what.link_down {
+        warnings.extend(what.conflicts.iter().map(in_use));
+    }
     if what.check != CheckLevel::Full && what.present.is_some() {
         warnings.push(
             "the backup is not read to its end before: if it is damaged, that shows when the guest is gone"
@@ -119,6 +124,11 @@ fn warnings(what: &Assignment, fates: &[DiskFate]) -> Vec<String> {
         );
     }
     warnings
+}
+
+fn in_use(conflict: &Conflict) -> String {
+    let Conflict { address, who } = conflict;
+    format!("{who} has its address {address} by now: two with one address disturb each other (`--no-start`)")
 }
 
 fn about_present(what: &Assignment, guest: &Guest, warnings: &mut Vec<String>) {
@@ -154,6 +164,9 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
     match &what.present {
         Some(guest) => replace_steps(what, guest, &mut steps),
         None => steps.push(new_guest_step(what)),
+    }
+    if what.link_down {
+        steps.push(links_step(what));
     }
     if what.start == Start::Yes {
         let command = power::start_command(what.kind, what.target);
@@ -233,6 +246,15 @@ fn new_guest_step<'a>(what: &Assignment) -> Step<Restore<'a>> {
     let size = what.data_size().map(|bytes| format!("{} of disks", ui::format::bytes(bytes)));
     let step = Step::write("restore", restore_title(what), replace::restore, undo);
     step.commands([what.restore_command()]).expected(size)
+}
+
+fn links_step<'a>(what: &Assignment) -> Step<Restore<'a>> {
+    let cards: Vec<_> = links::cards(&what.inside.config).into_iter().map(|(key, _)| (key, "…")).collect();
+    let keys: Vec<_> = cards.iter().map(|(key, _)| *key).collect();
+    let title = format!("Set the links of {} down", keys.join(", "));
+    let undo = Undo::NotNeeded("the restore before it is taken back as a whole");
+    let command = links::command(what.kind, what.target, &cards, true);
+    Step::write("links-down", title, links::set_down, undo).commands([command])
 }
 
 fn question(what: &Assignment) -> Question {

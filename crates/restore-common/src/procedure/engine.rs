@@ -347,6 +347,7 @@ impl Work<'_> {
             "done and proven".clone_into(&mut self.report.state);
         }
         self.report.next.extend(plan.next);
+        self.report.next.extend(context.next());
     }
 
     /// The step was done before the run was cut off.

@@ -13,6 +13,11 @@ pub trait Workplace {
     /// What the run left on the node on purpose, for the report.
     fn kept(&self) -> Vec<Kept>;
 
+    /// What to tell the operator when all went well and only the work itself could find out.
+    fn next(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What only one program at a time may work on there: `guest-101`.
     fn claim(&self) -> String;
 

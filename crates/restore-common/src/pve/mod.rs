@@ -9,6 +9,7 @@ mod config;
 mod facts;
 mod ids;
 mod json;
+mod neighbours;
 mod output;
 
 pub use address::{addresses_command, first_address};
@@ -17,4 +18,7 @@ pub use config::{Disk, GuestConfig, Property, map_lines};
 pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, running_state, tasks_in};
 pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
 pub use json::PveError;
+pub use neighbours::{
+    RunningGuest, neighbour_in, neighbour_question, running_guests, running_guests_questions,
+};
 pub use output::{Measured, VerifySummary, archive_written, device_sizes, progress_of, verify_summary};

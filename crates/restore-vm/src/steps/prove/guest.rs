@@ -5,7 +5,12 @@ use std::time::Duration;
 use restore_common::{procedure::Run, pve::running_state, remote::Command};
 
 use super::{Common, Found, Until, failed, passed, shown};
-use crate::{assignment::Restore, disks, steps::replace::present_config};
+use crate::{
+    assignment::Restore,
+    disks,
+    identity::{Mark, identity, shared},
+    steps::{links, replace::present_config},
+};
 
 /// The configuration is there, is not the stump that a failed restore leaves, and has every disk of the backup.
 pub(super) fn configuration(restore: &mut Restore<'_>, _run: &Run<'_>) -> Found {
@@ -22,6 +27,33 @@ pub(super) fn configuration(restore: &mut Restore<'_>, _run: &Run<'_>) -> Found 
     }
     let keys: Vec<_> = config.disks(what.kind).into_iter().map(|d| d.key).collect();
     passed(format!("{} disks: {}", keys.len(), keys.join(", ")))
+}
+
+/// Nothing that tells the guest from others is what the backup or the original has.
+pub(super) fn own_identity(restore: &mut Restore<'_>, _run: &Run<'_>) -> Found {
+    let Some(config) = present_config(restore)? else { return failed("there is no configuration") };
+    let what = &restore.what;
+    let now = identity(&config);
+    let before = what.original.iter().chain(what.present.iter().map(|guest| &guest.config));
+    let words = |marks: &[Mark]| {
+        let words: Vec<_> = marks.iter().map(|mark| format!("{} {}", mark.what, mark.value)).collect();
+        words.join(", ")
+    };
+    let shared = shared(&now, before.chain([&what.inside.config]));
+    match (shared.as_slice(), now.as_slice()) {
+        ([], []) => passed("it has none"),
+        ([], _) => passed(words(&now)),
+        _ => failed(format!("the same as of {} before: {}", what.source, words(&shared))),
+    }
+}
+
+/// No card of the guest has a link.
+pub(super) fn links_down(restore: &mut Restore<'_>, _run: &Run<'_>) -> Found {
+    let Some(config) = present_config(restore)? else { return failed("there is no configuration") };
+    let (down, up): (Vec<_>, Vec<_>) =
+        links::cards(&config).into_iter().partition(|(_, value)| links::is_down(value));
+    let keys = |cards: &[(&str, &str)]| cards.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ");
+    if up.is_empty() { passed(keys(&down)) } else { failed(format!("up: {}", keys(&up))) }
 }
 
 /// The node says that the guest runs.

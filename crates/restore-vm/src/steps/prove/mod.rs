@@ -41,6 +41,14 @@ pub fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
     let target = what.target_name();
     let title = format!("{target} has the configuration and the disks of the backup");
     let mut checks = vec![Check { id: "configuration", title, run: Box::new(guest::configuration) }];
+    if what.unique {
+        let title = "its MAC addresses and ids are its own".to_owned();
+        checks.push(Check { id: "identity", title, run: Box::new(guest::own_identity) });
+    }
+    if what.link_down {
+        let title = "its network links are down".to_owned();
+        checks.push(Check { id: "links", title, run: Box::new(guest::links_down) });
+    }
     if what.start != Start::Yes {
         return checks;
     }

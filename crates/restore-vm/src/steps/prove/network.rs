@@ -66,6 +66,9 @@ impl ByNetwork<'_> {
         restore: &Restore<'_>,
         mut question: impl FnMut(&str, Duration) -> Asked,
     ) -> Found {
+        if let Some(reason) = restore.what.unheard() {
+            return skipped(reason);
+        }
         let what = &restore.what;
         let tells_none = what.kind == GuestKind::Qemu && !what.inside.config.flag("agent");
         if tells_none && what.proof.address.is_none() {

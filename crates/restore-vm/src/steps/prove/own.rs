@@ -49,7 +49,7 @@ fn ask_url(restore: &Restore<'_>, run: &Run<'_>, common: &Common, http: &AsksHtt
 
 /// A copy is another machine: a URL that names the original's address would prove the original.
 fn of_original(restore: &Restore<'_>, common: &Common, url: &str) -> anyhow::Result<Option<String>> {
-    if restore.what.target == restore.what.source {
+    if !restore.what.is_copy() || restore.what.unheard().is_some() {
         return Ok(None);
     }
     let address = common.address(restore)?;
