@@ -6,6 +6,8 @@ use restore_common::{
     pve::{NodeName, StorageId, Vmid, VolumeId},
 };
 
+use crate::place::StorageMap;
+
 /// How thoroughly an archive is read before anything is destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,13 +40,14 @@ Examples:
 ";
 
 /// Options that a run has settled when it began.
-const SELECTING: [&str; 15] = [
+const SELECTING: &[&str] = &[
     "list",
     "date",
     "archive",
     "storage",
     "target_id",
     "target_storage",
+    "storage_map",
     "check",
     "safety",
     "unique",
@@ -90,6 +93,10 @@ pub struct Args {
     /// Put every disk on this storage
     #[arg(long, value_name = "ID", help_heading = "How")]
     pub target_storage: Option<StorageId>,
+
+    /// Put what was on storage OLD on NEW (repeatable)
+    #[arg(long, value_name = "OLD=NEW", help_heading = "How", conflicts_with = "target_storage")]
+    pub storage_map: Vec<StorageMap>,
 
     /// Read the backup first: full, quick, none
     #[arg(long, value_name = "HOW", hide_possible_values = true, help_heading = "How")]
@@ -172,6 +179,8 @@ mod tests {
     #[case(&["101", "--check", "some"])]
     #[case(&["101", "--start", "--no-start"])]
     #[case(&["101", "--resume", "--rollback"])]
+    #[case(&["101", "--storage-map", "fast"])]
+    #[case(&["101", "--storage-map", "a1=b1", "--target-storage", "c1"])]
     #[case(&["101", "--resume", "--date", "2026-01-30"])]
     #[case(&["101", "--rollback", "--safety", "none"])]
     #[case(&[])]

@@ -13,6 +13,7 @@ use crate::{
     args::CheckLevel,
     conflicts::Conflict,
     look::{ArchiveLook, Guest},
+    place::Placement,
 };
 
 /// A restore, decided in all its parts.
@@ -40,8 +41,10 @@ pub struct Assignment {
     pub present: Option<Guest>,
     /// Volumes of the present guest that the backup does not contain and that are kept.
     pub excluded: Vec<Disk>,
-    /// Every disk goes here; without it, a VM's disks go where the backup says.
-    pub storage: Option<StorageId>,
+    /// Where the disks go.
+    pub placement: Placement,
+    /// Bind mounts of the backup, to be put back where the restore does not do so by itself.
+    pub binds: Vec<Disk>,
     /// Free bytes on the storages that the disks go to, when there is only one such storage.
     pub room: Option<u64>,
     /// How thoroughly the archive is read before.
@@ -101,7 +104,7 @@ impl Assignment {
             kind: self.kind,
             target: self.target,
             volid: &self.archive.volid,
-            storage: self.storage.as_ref(),
+            placement: &self.placement,
             unique: self.unique,
             over: self.present.is_some(),
         })
@@ -123,8 +126,8 @@ pub struct Restored<'a> {
     pub target: Vmid,
     /// The backup.
     pub volid: &'a VolumeId,
-    /// Where every disk goes.
-    pub storage: Option<&'a StorageId>,
+    /// Where the disks go.
+    pub placement: &'a Placement,
     /// New identity.
     pub unique: bool,
     /// Over a guest that is there.
@@ -143,8 +146,11 @@ pub fn restore_command(parts: &Restored<'_>) -> Command {
         GuestKind::Qemu => command.args([volid, &id]),
         GuestKind::Lxc => command.args(["restore", &id, volid]),
     };
-    if let Some(storage) = parts.storage {
+    if let Some(storage) = &parts.placement.storage {
         command = command.args(["--storage", storage.as_str()]);
+    }
+    for (key, value) in &parts.placement.layout {
+        command = command.arg(format!("--{key}")).arg(value);
     }
     if parts.unique {
         command = command.args(["--unique", "1"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use restore_common::{
     homelab::GuestChecks,
     procedure::{Failure, Problem},
-    pve::{Archive, GuestKind, NodeFacts, StorageId},
+    pve::{Archive, Disk, GuestKind, NodeFacts, StorageId},
     remote::{Host, HostError},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     conflicts::{self, Conflict},
     disks,
     look::{ArchiveLook, Guest, Holder, NodeLook, look_for, look_into},
+    place::{Placement, Wish, destinations, place},
     problems::{self, Prospect},
     steps::{archive::newest_intact, links},
 };
@@ -63,20 +64,28 @@ pub fn decide(
         holder: &holder,
         archive,
         inside: &inside,
-        target_storage: args.target_storage.as_ref(),
+        wish: wish(args),
         safety: safety.as_ref(),
     });
     found.extend(no_safety);
-    if !found.is_empty() {
-        return Ok(Err(found));
-    }
+    let kind = archive.name.kind;
+    let kept = |guest: &Guest| disks::kept(kind, &guest.config, &inside.config, args.discard_excluded);
+    let excluded = holder.here().map(kept).unwrap_or_default();
+    let placement = match place(kind, &inside.config, wish(args), &excluded) {
+        Ok(placement) if found.is_empty() => placement,
+        Ok(_) => return Ok(Err(found)),
+        Err(problem) => {
+            found.push(problem);
+            return Ok(Err(found));
+        }
+    };
     let known = known(inside.config.name());
     // A guest that is there has its address itself.
     let conflicts = match holder.here() {
         Some(_) => Vec::new(),
         None => conflicts::find(host, &look.facts.name, target, &inside.config, &known.proof.ports)?,
     };
-    let parts = Parts { archive, older, inside, holder, safety, conflicts };
+    let parts = Parts { archive, older, inside, holder, safety, excluded, placement, conflicts };
     Ok(Ok(assignment(args, look, known, parts)))
 }
 
@@ -86,17 +95,19 @@ struct Parts<'a> {
     inside: ArchiveLook,
     holder: Holder,
     safety: Option<StorageId>,
+    excluded: Vec<Disk>,
+    placement: Placement,
     conflicts: Vec<Conflict>,
 }
 
 fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> Assignment {
-    let Parts { archive, older, inside, holder, safety, conflicts } = parts;
+    let Parts { archive, older, inside, holder, safety, excluded, placement, conflicts } = parts;
     let target = args.target_id.unwrap_or(args.vmid);
     let kind = archive.name.kind;
     let present = holder.here().cloned();
     let overwrites = present.is_some();
-    let storage = args.target_storage.clone().or_else(|| container_storage(kind, &inside));
-    let kept = |guest: &Guest| disks::kept(kind, &guest.config, &inside.config, args.discard_excluded);
+    // With a layout of its own `pct restore` forgets bind mounts.
+    let is_bind = |disk: &Disk| !placement.layout.is_empty() && disk.volume().is_none();
     Assignment {
         environment: known.environment,
         reached_by: known.reached_by,
@@ -104,8 +115,9 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         kind,
         source: args.vmid,
         target,
-        excluded: present.as_ref().map(kept).unwrap_or_default(),
-        room: room(&look.facts, kind, storage.as_ref(), &inside, present.as_ref()),
+        excluded,
+        binds: inside.config.disks(kind).into_iter().filter(is_bind).collect(),
+        room: room(&look.facts, kind, wish(args), &inside, present.as_ref()),
         start: start(args, &inside, &conflicts),
         link_down: args.link_down && !links::cards(&inside.config).is_empty(),
         conflicts,
@@ -117,7 +129,7 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         inside,
         older,
         present,
-        storage,
+        placement,
         safety,
     }
 }
@@ -163,10 +175,8 @@ fn unreadable(
     Ok(problem.hint(advice))
 }
 
-/// `pct restore` puts everything on one storage and takes `local` when none is named, which usually refuses.
-fn container_storage(kind: GuestKind, inside: &ArchiveLook) -> Option<StorageId> {
-    let disks = inside.config.disks(kind);
-    disks.iter().find(|d| kind == GuestKind::Lxc && d.key == "rootfs").and_then(|d| d.storage())
+fn wish(args: &Args) -> Wish<'_> {
+    Wish { target: args.target_storage.as_ref(), map: &args.storage_map }
 }
 
 /// Where the safety backup goes: beside the backup, else on any storage that takes one.
@@ -197,16 +207,13 @@ fn safety_storage(
 fn room(
     facts: &NodeFacts,
     kind: GuestKind,
-    chosen: Option<&StorageId>,
+    wish: Wish<'_>,
     inside: &ArchiveLook,
     present: Option<&Guest>,
 ) -> Option<u64> {
     let keys = disks::keys_in_archive(kind, &inside.config);
-    let disks = inside.config.disks(kind);
-    let mut storages: Vec<_> = match chosen {
-        Some(storage) => vec![storage.clone()],
-        None => disks.iter().filter(|d| keys.contains(&d.key)).filter_map(|d| d.storage()).collect(),
-    };
+    let mut storages: Vec<_> =
+        destinations(kind, &inside.config, wish).into_iter().map(|(_, storage)| storage).collect();
     storages.dedup();
     let [storage] = storages.as_slice() else { return None };
     let free = facts.storage(storage.as_str())?.available()?;

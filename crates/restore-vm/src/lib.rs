@@ -14,6 +14,7 @@ pub mod identity;
 pub mod list;
 pub mod look;
 pub mod nodes;
+pub mod place;
 pub mod plan;
 pub mod problems;
 pub mod recover;

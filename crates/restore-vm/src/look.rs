@@ -7,7 +7,7 @@ use restore_common::{
         Archive, GuestConfig, GuestKind, Listing, NodeFacts, PveError, StorageId, Task, Vmid, VolumeId,
         archives_in, running_state, tasks_in,
     },
-    remote::{Command, Host, Output},
+    remote::{Command, CommandFailed, Ending, Host, Output},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,12 @@ pub struct Guest {
     pub firewall: Option<String>,
     /// Its running tasks.
     pub tasks: Vec<Task>,
+    /// Guests whose disks are linked clones of its disks.
+    pub clones: Vec<Vmid>,
+    /// Its replication jobs, with the node that they copy to: `101-0 to pve2`.
+    pub replication: Vec<String>,
+    /// The pool that it is in.
+    pub pool: Option<String>,
 }
 
 impl Guest {
@@ -114,6 +120,9 @@ fn holder_questions(vmid: Vmid) -> Vec<Command> {
         GuestKind::Lxc.status_command(vmid),
         read_file(firewall_path(vmid)),
         Task::running_of(vmid),
+        Command::read("grep").args(["-rl", &format!("[:/]base-{vmid}-"), "/etc/pve/nodes"]),
+        read_file("/etc/pve/replication.cfg".to_owned()),
+        read_file("/etc/pve/user.cfg".to_owned()),
     ]
 }
 
@@ -136,7 +145,8 @@ fn read_holder(
     questions: &[Command],
     answers: &[Output],
 ) -> Result<Holder, PveError> {
-    let [found, qemu, lxc, qm_status, pct_status, firewall, tasks] = answers else {
+    let [found, qemu, lxc, qm_status, pct_status, firewall, tasks, clones, replication, users] = answers
+    else {
         return Ok(Holder::Nobody);
     };
     let paths = found.stdout_of(host, &questions[0])?;
@@ -156,8 +166,57 @@ fn read_holder(
         state: running_state(host, &questions[3 + at], status)?,
         firewall: firewall.success().then(|| firewall.stdout.clone()),
         tasks: tasks_in(host, &questions[6], tasks)?,
+        clones: clones_in(found_by_grep(host, &questions[7], clones)?, vmid),
+        replication: replication_in(&replication.stdout, vmid),
+        pool: pool_in(&users.stdout, vmid),
         config,
     })))
+}
+
+/// What `grep` found. That it found nothing is status 1; everything else is no answer.
+fn found_by_grep<'a>(
+    host: &dyn Host,
+    question: &Command,
+    answer: &'a Output,
+) -> Result<&'a str, CommandFailed> {
+    if answer.ending == Ending::Exit(1) { Ok("") } else { answer.stdout_of(host, question) }
+}
+
+/// The guests whose configuration names a base volume of `vmid`, from the paths of their files.
+fn clones_in(paths: &str, vmid: Vmid) -> Vec<Vmid> {
+    let number = |path: &str| path.rsplit('/').next()?.strip_suffix(".conf")?.parse().ok();
+    let mut clones: Vec<Vmid> = paths.lines().filter_map(number).filter(|clone| *clone != vmid).collect();
+    clones.sort_unstable();
+    clones.dedup();
+    clones
+}
+
+/// Sections `local: 101-0` of `replication.cfg`, with their target.
+fn replication_in(text: &str, vmid: Vmid) -> Vec<String> {
+    let mut jobs: Vec<String> = Vec::new();
+    let mut in_own = false;
+    for line in text.lines() {
+        if let Some(job) = line.strip_prefix("local: ") {
+            in_own = job.split_once('-').is_some_and(|(guest, _)| guest == vmid.to_string());
+            jobs.extend(in_own.then(|| job.trim().to_owned()));
+        } else if let (true, Some(target), Some(job)) =
+            (in_own, line.trim().strip_prefix("target "), jobs.last_mut())
+        {
+            job.push_str(" to ");
+            job.push_str(target.trim());
+        }
+    }
+    jobs
+}
+
+/// Lines `pool:NAME:COMMENT:GUESTS:STORAGES:` of `user.cfg`.
+fn pool_in(text: &str, vmid: Vmid) -> Option<String> {
+    let of_guest = |line: &str| {
+        let mut parts = line.strip_prefix("pool:")?.split(':');
+        let (name, guests) = (parts.next()?, parts.nth(1)?);
+        guests.split(',').any(|guest| guest == vmid.to_string()).then(|| name.to_owned())
+    };
+    text.lines().find_map(of_guest)
 }
 
 /// Node and kind from `/etc/pve/nodes/NODE/qemu-server/ID.conf`.
@@ -248,6 +307,21 @@ pub fn path_of(volid: &VolumeId) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_depends_on_a_guest_is_found_in_the_clusters_files() {
+        let vmid = "101".parse().unwrap();
+        let paths = "/etc/pve/nodes/a/qemu-server/105.conf\n/etc/pve/nodes/a/qemu-server/101.conf\n/etc/pve/nodes/b/lxc/99.conf\n";
+        assert_eq!(clones_in(paths, vmid), ["105".parse().unwrap()]);
+        let jobs = "local: 101-0\n\ttarget pve2\n\trate 10\n\nlocal: 1011-0\n\ttarget pve3\n\nlocal: 101-1\n\tschedule */5\n";
+        assert_eq!(replication_in(jobs, vmid), ["101-0 to pve2", "101-1"]);
+        let users = "user:root@pam:1:0::::::\npool:lab:notes:100,1011:local:\npool:prod::100,101:local:\n";
+        assert_eq!(pool_in(users, vmid).as_deref(), Some("prod"));
+        assert_eq!(
+            (clones_in("", vmid).len(), replication_in("", vmid).len(), pool_in("", vmid)),
+            (0, 0, None)
+        );
+    }
 
     #[test]
     fn a_configurations_path_tells_node_and_kind() {

@@ -2,7 +2,7 @@
 
 use restore_common::{
     procedure::{Plan, Question, Step, Undo},
-    pve::{Disk, GuestKind, Vmid},
+    pve::{Disk, GuestConfig, GuestKind, Vmid},
     ui,
 };
 
@@ -62,8 +62,11 @@ fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
         Some(guest) => format!("{}, {}", described(what.kind, what.target, guest), guest.state),
     };
     facts.push(("onto".to_owned(), onto));
-    if let Some(storage) = &what.storage {
-        facts.push(("disks to".to_owned(), storage.to_string()));
+    if let Some(pool) = what.present.as_ref().and_then(|guest| guest.pool.as_ref()) {
+        facts.push(("pool".to_owned(), format!("{pool}, which it stays in")));
+    }
+    if let Some(place) = what.placement.described() {
+        facts.push(("disks to".to_owned(), place));
     }
     let after = match &what.start {
         Start::Yes if what.link_down => "started with its links down, and checked".to_owned(),
@@ -100,11 +103,12 @@ fn warnings(what: &Assignment, fates: &[DiskFate]) -> Vec<String> {
     if let Some(guest) = &what.present {
         about_present(what, guest, &mut warnings);
     }
-    if what.kind == GuestKind::Lxc && spread(what) {
-        let storage = what.storage.as_ref().map(ToString::to_string).unwrap_or_default();
-        warnings.push(format!(
-            "the volumes of the backup lay on several storages; all of them go to `{storage}`"
-        ));
+    if let Some(storage) = what.placement.storage.as_ref().filter(|_| spread(what)) {
+        warnings
+            .push(format!("the disks of the backup lay on several storages; all of them go to `{storage}`"));
+    }
+    if let Some(devices) = devices(what) {
+        warnings.push(format!("the guest starts only where the node has these devices: {devices}"));
     }
     if let (Some(need), Some(room)) = (what.data_size(), what.room)
         && need > room
@@ -141,8 +145,48 @@ fn about_present(what: &Assignment, guest: &Guest, warnings: &mut Vec<String>) {
     }
     let snapshots = guest.config.snapshots();
     if !snapshots.is_empty() {
-        warnings.push(format!("snapshots will be lost: {}", snapshots.join(", ")));
+        warnings.push(format!(
+            "snapshots will be lost, also when the restore is taken back: {}",
+            snapshots.join(", ")
+        ));
     }
+    for job in &guest.replication {
+        warnings.push(format!(
+            "the replication job {job} begins again from nothing: it copies every disk once more"
+        ));
+    }
+    let now = guest.config.disks(guest.kind);
+    if now.iter().any(|disk| disk.source.contains("base-") && !guest.config.flag("template")) {
+        warnings.push(format!(
+            "{} is a linked clone: its restored disks are whole ones and take their full size",
+            what.target_name()
+        ));
+    }
+    let privilege =
+        |config: &GuestConfig| if config.flag("unprivileged") { "an unprivileged" } else { "a privileged" };
+    let (before, after) = (privilege(&guest.config), privilege(&what.inside.config));
+    if what.kind == GuestKind::Lxc && before != after {
+        warnings
+            .push(format!("the backup is of {after} container, {} is {before} one now", what.target_name()));
+    }
+}
+
+/// Devices of the node that the backup's guest holds and the present one does not: it only starts where they are.
+fn devices(what: &Assignment) -> Option<String> {
+    let is_device = |key: &str| {
+        ["hostpci", "usb", "dev", "parallel", "serial"].iter().any(|lead| {
+            key.strip_prefix(lead).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        })
+    };
+    let known = |key: &str, value: &str| {
+        what.present.as_ref().is_some_and(|guest| guest.config.get(key) == Some(value))
+    };
+    let of_node = |(key, value): &(&str, &str)| {
+        is_device(key) && !value.starts_with("spice") && !value.starts_with("socket") && !known(key, value)
+    };
+    let found = what.inside.config.settings().filter(of_node);
+    let found: Vec<_> = found.map(|(key, value)| format!("{key} ({value})")).collect();
+    (!found.is_empty()).then(|| found.join(", "))
 }
 
 /// Whether the volumes inside the backup lay on more than one storage.
@@ -164,6 +208,10 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
     match &what.present {
         Some(guest) => replace_steps(what, guest, &mut steps),
         None => steps.push(new_guest_step(what)),
+    }
+    if !what.binds.is_empty() {
+        let title = format!("Put the bind mounts {} back", keys(&what.binds));
+        steps.push(Step::write("bind-mounts", title, excluded::bind, as_a_whole()));
     }
     if what.link_down {
         steps.push(links_step(what));
@@ -210,10 +258,13 @@ fn replace_steps<'a>(what: &Assignment, guest: &Guest, steps: &mut Vec<Step<Rest
     }
     steps.push(over_step(what, guest));
     if !what.excluded.is_empty() {
-        let undo = Undo::NotNeeded("the restore before it is taken back as a whole");
         let title = format!("Attach {} again", keys(&what.excluded));
-        steps.push(Step::write("attach", title, excluded::attach, undo));
+        steps.push(Step::write("attach", title, excluded::attach, as_a_whole()));
     }
+}
+
+fn as_a_whole<'a>() -> Undo<Restore<'a>> {
+    Undo::NotNeeded("the restore before it is taken back as a whole")
 }
 
 fn keys(disks: &[Disk]) -> String {
@@ -259,8 +310,12 @@ fn links_step<'a>(what: &Assignment) -> Step<Restore<'a>> {
 
 fn question(what: &Assignment) -> Question {
     match &what.present {
-        Some(_) => Question::Type {
-            says: format!("{} will be overwritten:", what.target_name()),
+        Some(guest) => Question::Type {
+            says: match guest.config.snapshots().len() {
+                0 => format!("{} will be overwritten:", what.target_name()),
+                1 => format!("{} will be overwritten and its snapshot lost:", what.target_name()),
+                n => format!("{} will be overwritten and its {n} snapshots lost:", what.target_name()),
+            },
             word: what.target.to_string(),
         },
         None => Question::YesNo(format!("Restore {}?", what.target_name())),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use restore_common::{
     procedure::Problem,
-    pve::{Archive, GuestConfig, GuestKind, NodeFacts, Storage, StorageId, Vmid, map_lines},
+    pve::{Archive, GuestConfig, GuestKind, NodeFacts, Storage, StorageId, Vmid},
     ui,
 };
 
 use crate::{
     disks,
     look::{ArchiveLook, Guest, Holder},
+    place::{Wish, destinations},
 };
 
 /// What a restore would be made of, before it is decided.
@@ -27,8 +28,8 @@ pub struct Prospect<'a> {
     pub archive: &'a Archive,
     /// What is in it.
     pub inside: &'a ArchiveLook,
-    /// Where every disk goes, when that was said.
-    pub target_storage: Option<&'a StorageId>,
+    /// Where the disks were asked to go.
+    pub wish: Wish<'a>,
     /// Where the safety backup goes.
     pub safety: Option<&'a StorageId>,
 }
@@ -96,8 +97,12 @@ fn about_present(prospect: &Prospect<'_>, guest: &Guest, problems: &mut Vec<Prob
                 .hint(format!("take the protection away with {unprotect}, or restore with `--target-id`")),
         );
     }
-    if guest.config.flag("template") {
-        let problem = Problem::new(format!("{kind} {target} is a template, linked clones may depend on it"));
+    if !guest.clones.is_empty() {
+        let clones: Vec<_> = guest.clones.iter().map(ToString::to_string).collect();
+        let problem = Problem::new(format!(
+            "{kind} {target} is a template with linked clones ({}), whose disks stand on its disks",
+            clones.join(", ")
+        ));
         problems.push(problem.hint(beside));
     }
     if prospect.facts.ha.iter().any(|r| r.concerns(target) && r.state.as_deref() != Some("ignored")) {
@@ -179,26 +184,21 @@ fn about_archive(prospect: &Prospect<'_>, problems: &mut Vec<Problem>) {
 
 /// Storages that the disks go to, with the bytes that they need there as the configuration says.
 fn targets(prospect: &Prospect<'_>) -> BTreeMap<StorageId, u64> {
-    let config = &prospect.inside.config;
-    let kind = prospect.archive.name.kind;
-    let mapped: BTreeMap<_, _> = map_lines(config.text()).into_iter().collect();
     let mut needs = BTreeMap::new();
-    for disk in
-        config.disks(kind).into_iter().filter(|d| kind == GuestKind::Lxc || mapped.contains_key(&d.key))
-    {
-        let from_backup = mapped.get(&disk.key).cloned().flatten().or_else(|| disk.storage());
-        if let Some(storage) = prospect.target_storage.cloned().or(from_backup) {
-            *needs.entry(storage).or_default() += disk.size.unwrap_or(0);
-        }
+    let kind = prospect.archive.name.kind;
+    for (disk, storage) in destinations(kind, &prospect.inside.config, prospect.wish) {
+        *needs.entry(storage).or_default() += disk.size.unwrap_or(0);
     }
     needs
 }
 
 fn about_storages(prospect: &Prospect<'_>, problems: &mut Vec<Problem>) {
     let kind = prospect.archive.name.kind;
-    let elsewhere = "`--target-storage` puts the disks on another storage";
+    let elsewhere =
+        "`--target-storage` puts the disks on another storage, `--storage-map OLD=NEW` those of one";
     for id in targets(prospect).keys() {
         let Some(storage) = usable(prospect.facts, id, kind.content(), elsewhere, problems) else { continue };
+        about_metadata(prospect.facts, id, problems);
         let Some(free) = storage.available() else { continue };
         let freed = freed_on(prospect, id);
         // A thin or sparse volume may be larger than its storage, so only what cannot fit at all is refused here: the
@@ -216,6 +216,21 @@ fn about_storages(prospect: &Prospect<'_>, problems: &mut Vec<Problem>) {
     if let Some(safety) = prospect.safety {
         usable(prospect.facts, safety, "backup", "`--safety none` does without a safety backup", problems);
     }
+}
+
+/// Above this a restore could fill a pool's metadata, and then every guest on it stops.
+const METADATA_LIMIT: u64 = 90;
+
+fn about_metadata(facts: &NodeFacts, id: &StorageId, problems: &mut Vec<Problem>) {
+    let Some((_, pool)) = facts.thin_pools.iter().find(|(storage, _)| storage == id) else { return };
+    let Some(used) = pool.metadata_percent().filter(|used| *used >= METADATA_LIMIT) else { return };
+    let name = format!("{}/{}", pool.vg, pool.lv);
+    problems.push(
+        Problem::new(format!(
+            "the metadata of the thin pool `{name}` behind storage `{id}` is {used} % full"
+        ))
+        .hint(format!("enlarge it on the node: `lvextend --poolmetadatasize +256M {name}`")),
+    );
 }
 
 /// Bytes of the old disks on a storage. A VM's are freed before the new ones are made, a container's after.

@@ -179,7 +179,6 @@ fn a_silent_node_is_warned_about_when_another_one_has_the_guest() {
 
 #[rstest::rstest]
 #[case::protected("protection: 1", "protected against removal")]
-#[case::template("template: 1", "is a template")]
 #[case::locked("lock: backup", "is locked (backup) and no task of it is running")]
 #[case::old_disk_on_a_lost_storage(
     "scsi3: gone:vm-101-disk-9,size=1G",

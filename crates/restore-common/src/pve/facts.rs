@@ -55,6 +55,38 @@ impl Storage {
     }
 }
 
+/// A thin pool of LVM. It fills up in two ways: with data, and with the metadata that says where the data is.
+///
+/// What `pvesh` gives for it is not among the facts that this project was built from; where the answer is another one,
+/// nothing is known about the pools.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ThinPool {
+    /// Its volume group.
+    pub vg: String,
+    /// Its name there.
+    pub lv: String,
+    #[serde(default, deserialize_with = "json::number")]
+    metadata_size: Option<i64>,
+    #[serde(default, deserialize_with = "json::number")]
+    metadata_used: Option<i64>,
+}
+
+impl ThinPool {
+    /// How much of its metadata is in use, in percent.
+    pub fn metadata_percent(&self) -> Option<u64> {
+        let size = self.metadata_size.filter(|size| *size > 0)?;
+        u64::try_from(self.metadata_used?.saturating_mul(100) / size).ok()
+    }
+}
+
+/// How a storage is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct StorageConfig {
+    storage: StorageId,
+    vgname: Option<String>,
+    thinpool: Option<String>,
+}
+
 /// A network bridge of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Bridge {
@@ -121,6 +153,8 @@ pub struct NodeFacts {
     pub bridges: Vec<Bridge>,
     /// Guests under high availability.
     pub ha: Vec<HaResource>,
+    /// The thin pools behind storages, where the node tells about them.
+    pub thin_pools: Vec<(StorageId, ThinPool)>,
 }
 
 impl NodeFacts {
@@ -133,12 +167,14 @@ impl NodeFacts {
             json::get("/nodes/localhost/storage", &[]),
             json::get("/nodes/localhost/network", &[("type", "any_bridge")]),
             json::get("/cluster/ha/resources", &[]),
+            json::get("/storage", &[]),
+            json::get("/nodes/localhost/disks/lvmthin", &[]),
         ]
     }
 
     /// Reads the answers to [`NodeFacts::questions`].
     pub fn read(host: &dyn Host, questions: &[Command], answers: &[Output]) -> Result<Self, PveError> {
-        let [version, status, time, storages, bridges, ha] = answers else {
+        let [version, status, time, storages, bridges, ha, configs, pools] = answers else {
             return Err(unreadable(host, "the look at the node", &"not every question was answered"));
         };
         let version: Version = json::parse(host, &questions[0], version)?;
@@ -162,6 +198,11 @@ impl NodeFacts {
             storages,
             bridges: json::parse(host, &questions[4], bridges)?,
             ha: json::parse(host, &questions[5], ha)?,
+            thin_pools: thin_pools(
+                &json::parse::<Vec<StorageConfig>>(host, &questions[6], configs)?,
+                // Nodes without LVM may know nothing of thin pools.
+                &json::parse::<Vec<ThinPool>>(host, &questions[7], pools).unwrap_or_default(),
+            ),
         })
     }
 
@@ -169,6 +210,16 @@ impl NodeFacts {
     pub fn storage(&self, id: &str) -> Option<&Storage> {
         self.storages.iter().find(|s| s.id.as_str() == id)
     }
+}
+
+fn thin_pools(configs: &[StorageConfig], pools: &[ThinPool]) -> Vec<(StorageId, ThinPool)> {
+    let behind = |config: &StorageConfig| {
+        let is_it = |pool: &&ThinPool| {
+            config.vgname.as_ref() == Some(&pool.vg) && config.thinpool.as_ref() == Some(&pool.lv)
+        };
+        Some((config.storage.clone(), pools.iter().find(is_it)?.clone()))
+    };
+    configs.iter().filter_map(behind).collect()
 }
 
 fn unreadable(host: &dyn Host, command: &str, reason: &dyn std::fmt::Display) -> PveError {

@@ -15,7 +15,7 @@ mod output;
 pub use address::{addresses_command, first_address};
 pub use archive::{Archive, ArchiveName, Compression, Listing, LocalTime, archives_in};
 pub use config::{Disk, GuestConfig, Property, map_lines};
-pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, running_state, tasks_in};
+pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, ThinPool, running_state, tasks_in};
 pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
 pub use json::PveError;
 pub use neighbours::{

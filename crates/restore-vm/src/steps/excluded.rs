@@ -13,7 +13,7 @@ use restore_common::{
 };
 
 use super::replace::{present_config, write_config};
-use crate::assignment::Restore;
+use crate::{assignment::Restore, look::Guest};
 
 /// Step, for containers: the volumes are taken out of the configuration.
 pub fn set_aside(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
@@ -27,7 +27,26 @@ pub fn set_aside(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Opt
 /// Step, and the way back of [`set_aside`]: every kept volume is attached under its key again. Does nothing where that
 /// is so already.
 pub fn attach(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
-    if restore.what.excluded.is_empty() {
+    let disks = restore.what.excluded.clone();
+    attach_all(restore, run, &disks)
+}
+
+/// Step, for containers whose layout was given: the restore forgets bind mounts then.
+pub fn bind(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let disks = restore.what.binds.clone();
+    attach_all(restore, run, &disks)
+}
+
+/// The bind mounts of the guest as it was; where they are there already nothing is done.
+pub fn bind_as_before(restore: &mut Restore<'_>, run: &Run<'_>, before: &Guest) -> anyhow::Result<()> {
+    let is_bind = |disk: &Disk| before.kind == GuestKind::Lxc && disk.volume().is_none();
+    let disks: Vec<_> = before.config.disks(before.kind).into_iter().filter(is_bind).collect();
+    attach_all(restore, run, &disks)?;
+    Ok(())
+}
+
+fn attach_all(restore: &mut Restore<'_>, run: &Run<'_>, disks: &[Disk]) -> anyhow::Result<Option<String>> {
+    if disks.is_empty() {
         return Ok(None);
     }
     let Some(config) = present_config(restore)? else {
@@ -39,9 +58,9 @@ pub fn attach(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option
     };
     match restore.what.kind {
         GuestKind::Qemu => attach_to_vm(restore, run, &config)?,
-        GuestKind::Lxc => attach_to_container(restore, run, &config)?,
+        GuestKind::Lxc => attach_to_container(restore, run, &config, disks)?,
     }
-    Ok(Some(restore.what.excluded.iter().map(|d| d.key.as_str()).collect::<Vec<_>>().join(", ")))
+    Ok(Some(disks.iter().map(|d| d.key.as_str()).collect::<Vec<_>>().join(", ")))
 }
 
 /// The options that attach a VM's kept disks: the keys with their old values, and the description without the comment
@@ -75,8 +94,13 @@ fn attach_to_vm(restore: &Restore<'_>, run: &Run<'_>, config: &GuestConfig) -> a
     Ok(())
 }
 
-fn attach_to_container(restore: &Restore<'_>, run: &Run<'_>, config: &GuestConfig) -> anyhow::Result<()> {
-    let (text, replaced) = with(config, &restore.what.excluded);
+fn attach_to_container(
+    restore: &Restore<'_>,
+    run: &Run<'_>,
+    config: &GuestConfig,
+    disks: &[Disk],
+) -> anyhow::Result<()> {
+    let (text, replaced) = with(config, disks);
     if text == config.text() {
         return Ok(());
     }

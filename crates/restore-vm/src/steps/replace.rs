@@ -10,6 +10,7 @@ use super::excluded;
 use crate::{
     assignment::{Assignment, Restore, Restored, restore_command},
     look::{Guest, firewall_path},
+    place::Placement,
 };
 
 /// Step: the guest's disks and configuration come from the backup.
@@ -85,7 +86,11 @@ pub fn put_back(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Opti
         "its disks were not touched, its configuration is back"
     } else {
         restore_safety_copy(restore, run, &before, now.as_ref())?;
-        "the safety backup is back"
+        if before.config.snapshots().is_empty() {
+            "the safety backup is back"
+        } else {
+            "the safety backup is back, without the snapshots there were"
+        }
     };
     put_back_firewall(restore, run, &before)?;
     Ok(Some(note.to_owned()))
@@ -153,7 +158,9 @@ pub fn list_volumes(what: &Assignment) -> Vec<Command> {
     let Some(guest) = &what.present else { return Vec::new() };
     let mut storages: Vec<_> =
         guest.config.disks(guest.kind).iter().filter_map(restore_common::pve::Disk::storage).collect();
-    storages.extend(what.storage.clone());
+    storages.extend(what.placement.storage.clone());
+    storages
+        .extend(what.placement.layout.iter().filter_map(|(_, value)| value.split(':').next()?.parse().ok()));
     storages.sort();
     storages.dedup();
     let list = |storage: restore_common::pve::StorageId| {
@@ -203,18 +210,12 @@ fn restore_safety_copy(
     })?;
     remove_create_lock(restore, run, now)?;
     let volid = copy.volid.clone();
-    // Containers need a storage to be named; a VM's disks go back to where the backup says.
-    let storage = match before.kind {
-        GuestKind::Qemu => None,
-        GuestKind::Lxc => {
-            before.config.disks(before.kind).iter().find(|d| d.key == "rootfs").and_then(|d| d.storage())
-        }
-    };
+    let placement = Placement::as_it_was(before.kind, &before.config, &what.excluded);
     let command = restore_command(&Restored {
         kind: before.kind,
         target: what.target,
         volid: &volid,
-        storage: storage.as_ref(),
+        placement: &placement,
         unique: false,
         over: true,
     });
@@ -223,6 +224,7 @@ fn restore_safety_copy(
         Failure::new("the safety backup could not be put back").hint(advice).because(error)
     })?;
     excluded::attach(restore, run)?;
+    excluded::bind_as_before(restore, run, before)?;
     remove_left_volumes(restore, run)
 }
 

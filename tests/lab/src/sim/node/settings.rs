@@ -60,11 +60,13 @@ pub struct Capacity {
     pub reserved: u64,
     /// Whether the storage answers.
     pub online: bool,
+    /// For thin pools: how much of the metadata is in use.
+    pub metadata_percent: u64,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { total: 100 << 30, reserved: 0, online: true }
+        Self { total: 100 << 30, reserved: 0, online: true, metadata_percent: 1 }
     }
 }
 

@@ -74,6 +74,7 @@ const ROUTES: &[Route] = &[
     route("set", "nodes/{node}/storage/{storage}/content/{volume}", storage::set_volume),
     route("delete", "nodes/{node}/storage/{storage}/content/{volume}", storage::delete_volume),
     route("create", "nodes/{node}/storage/{storage}/content", actions::allocate),
+    route("get", "nodes/{node}/disks/lvmthin", storage::thin_pools),
     route("get", "nodes/{node}/tasks", tasks::list),
     route("get", "nodes/{node}/tasks/{upid}/status", tasks::status),
     route("get", "nodes/{node}/tasks/{upid}/log", tasks::log),

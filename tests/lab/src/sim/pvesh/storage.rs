@@ -167,6 +167,20 @@ pub(super) fn set_configuration(node: &Node, call: &Parsed, _io: &mut Io<'_>) ->
     Ok(configuration(node, &node.storage(call.get("storage").unwrap_or_default())?).into())
 }
 
+/// The thin pools of LVM. The fields are those of the API's description; no run of the real one is among the facts.
+pub(super) fn thin_pools(node: &Node, _call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    const METADATA: u64 = 128 << 20;
+    let pool = |storage: &Storage| {
+        let capacity = node.settings().storages.get(&storage.id).copied().unwrap_or_default();
+        json!({
+            "lv": storage.get("thinpool"), "vg": storage.get("vgname"), "lv_size": capacity.total,
+            "metadata_size": METADATA, "metadata_used": METADATA / 100 * capacity.metadata_percent,
+        })
+    };
+    let storages = node.storages();
+    Ok(Value::from(storages.iter().filter(|s| s.kind == "lvmthin").map(pool).collect::<Vec<_>>()).into())
+}
+
 /// The configuration inside a backup.
 pub(super) fn stored_config(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
     Ok(Value::from(node.stored_config(call.get("volume").unwrap_or_default())?).into())

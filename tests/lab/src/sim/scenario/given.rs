@@ -87,7 +87,7 @@ fn capacity(node: &Node, given: &StorageGiven) -> Option<(String, Capacity)> {
     let storage: Storage = node.storage(&given.id).ok()?;
     let taken = total - given.free.unwrap_or(total);
     let reserved = taken.saturating_sub(disk_usage(&node.path(&storage.place())));
-    Some((given.id.clone(), Capacity { total, reserved, online: true }))
+    Some((given.id.clone(), Capacity { total, reserved, ..Capacity::default() }))
 }
 
 fn lay_out_guest(node: &Node, own: &str, vmid: &str, guest: &GuestGiven) -> io::Result<()> {
