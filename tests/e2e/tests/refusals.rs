@@ -222,7 +222,7 @@ fn a_disabled_storage_is_told_from_a_missing_one() {
 fn a_full_storage_is_found_before_it_is_written_to() {
     let lab =
         LabBuilder::new().storage("dir: data\n\tpath /mnt/data\n\tcontent images,rootdir\n").start().unwrap();
-    let full = Capacity { total: 1 << 30, reserved: 1 << 30, online: true };
+    let full = Capacity { total: 1 << 30, reserved: 1 << 30, ..Capacity::default() };
     lab.change_settings(|settings| {
         settings.storages.insert("data".to_owned(), full);
     })
