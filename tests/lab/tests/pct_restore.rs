@@ -98,7 +98,7 @@ fn owners_are_mapped(#[case] options: &[&str], #[case] home: u32, #[case] data: 
 
 #[test]
 fn a_full_storage_loses_files_without_a_word() {
-    let storages = [("data".to_owned(), Capacity { total: 751_000, reserved: 0, online: true })].into();
+    let storages = [("data".to_owned(), Capacity { total: 751_000, ..Capacity::default() })].into();
     let (_root, node) = node(usize::MAX, &Settings { storages, ..Settings::default() });
     let (exit, out, err) = restore(&node, &["--storage", "data"]);
     assert_eq!(exit, 0, "{out}{err}");
