@@ -111,7 +111,7 @@ fn the_operators_own_checks_are_asked(#[values(8, 9)] pve: u8) {
     write_checks(&lab, CHECKS);
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(0).report();
     saw(&report, "the shop answers", "passed", ":8080/health: status 200, with the text");
-    saw(&report, "TCP port 8080 answers", "passed", "port 8080 is open");
+    saw(&report, "TCP port 8080 answers", "passed", "open");
     saw(&report, "it knows its name", "passed", "exit status 0");
     saw(&report, "as SSH", "passed", "SSH-2.0-lab");
     saw(&report, "to ping", "passed", "answers");
@@ -197,7 +197,7 @@ fn silence_on_ping_counts_only_where_nothing_else_answers() {
     saw(&report, "to ping", "skipped", "though it does on TCP: it may drop ping");
     write_checks(&lab, "[guests.102]\nports = []\n");
     let report = restore_vm(&lab, &["102", "--force", "--json", "--wait", "1"]).exits(4).report();
-    saw(&report, "to ping", "failed", "does not answer, for 1.0 s (`ping = false` in restore.toml");
+    saw(&report, "to ping", "failed", "no answer, for 1.0 s (`ping = false` in restore.toml");
     write_checks(&lab, "ping = false\n");
     let report = restore_vm(&lab, &["102", "--force", "--json", "--wait", "1"]).exits(0).report();
     assert!(!report.to_string().contains("to ping"), "{report:#}");
@@ -238,7 +238,7 @@ fn a_failing_port_check_of_a_container_is_kept_and_exits_4() {
     let lab = Lab::start().unwrap();
     write_checks(&lab, "[guests.102]\nports = [2222, 81]\n");
     let report = restore_vm(&lab, &["102", "--force", "--json", "--wait", "1"]).exits(4).report();
-    saw(&report, "on TCP 81", "failed", "port 81: connection refused, for 1.0 s");
+    saw(&report, "on TCP 81", "failed", "connection refused, for 1.0 s");
     assert!(report["state"].as_str().unwrap().contains("kept"), "{report:#}");
     assert!(lab.guest_address(CT).is_some());
 }

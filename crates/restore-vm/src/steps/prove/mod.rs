@@ -62,8 +62,9 @@ pub fn checks<'a>(what: &Assignment) -> Vec<Check<Restore<'a>>> {
             run: Box::new(move |restore, run| guest::agent(restore, run, &common)),
         });
     }
-    checks.extend(network::checks(what, &common));
+    checks.extend(network::ports(what, &common));
     checks.extend(own::checks(what, &common));
+    checks.extend(network::by_ping(what, &common));
     checks
 }
 

@@ -19,20 +19,21 @@ pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// How long silence on ping is listened to when the guest answers otherwise.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The checks of ports and of ping.
-pub(super) fn checks<'a>(what: &Assignment, common: &Arc<Common>) -> Vec<Check<Restore<'a>>> {
-    let address = what.proof.address.as_deref().unwrap_or("the guest");
-    let mut checks: Vec<_> =
-        what.proof.ports.iter().map(|&port| port_check(what, address, port, common)).collect();
-    if what.proof.ping {
-        let common = Arc::clone(common);
-        checks.push(Check {
-            id: "ping",
-            title: format!("{address} answers to ping"),
-            run: Box::new(move |restore, run| ping(restore, run, &common)),
-        });
-    }
-    checks
+fn address(what: &Assignment) -> &str {
+    what.proof.address.as_deref().unwrap_or("the guest")
+}
+
+/// One check for each port.
+pub(super) fn ports<'a>(what: &Assignment, common: &Arc<Common>) -> Vec<Check<Restore<'a>>> {
+    what.proof.ports.iter().map(|&port| port_check(what, address(what), port, common)).collect()
+}
+
+/// The check by ping. It comes last: what its silence means depends on what else answered.
+pub(super) fn by_ping<'a>(what: &Assignment, common: &Arc<Common>) -> Option<Check<Restore<'a>>> {
+    let common = Arc::clone(common);
+    let title = format!("{} answers to ping", address(what));
+    let run = move |restore: &mut Restore<'a>, run: &Run<'_>| ping(restore, run, &common);
+    what.proof.ping.then(|| Check { id: "ping", title, run: Box::new(run) })
 }
 
 fn port_check<'a>(what: &Assignment, address: &str, port: u16, common: &Arc<Common>) -> Check<Restore<'a>> {
@@ -71,7 +72,8 @@ impl ByNetwork<'_> {
         }
         let what = &restore.what;
         let tells_none = what.kind == GuestKind::Qemu && !what.inside.config.flag("agent");
-        if tells_none && what.proof.address.is_none() {
+        let is_known = what.proof.address.is_some();
+        if tells_none && !is_known {
             return skipped("no address of the guest is known (tfvars, restore.toml, configuration, agent)");
         }
         let Self { what, limit, run, common } = *self;
@@ -84,7 +86,9 @@ impl ByNetwork<'_> {
             if asked.is_ok() {
                 common.heard();
             }
-            Ok(asked)
+            // An address that only the guest could tell is news; the other is in the check's title.
+            let told = |said| if is_known { said } else { format!("{address}: {said}") };
+            Ok(asked.map(told).map_err(told))
         })
     }
 }
@@ -100,8 +104,8 @@ pub(super) fn tcp(
     let what = format!("TCP port {port}");
     let by_network = ByNetwork { what: &what, limit, run, common };
     by_network.ask(restore, |address, attempt| match probe::tcp(address, port, attempt) {
-        Tcp::Open => Ok(format!("{address} port {port} is open")),
-        seen => Err(format!("{address} port {port}: {seen}")),
+        Tcp::Open => Ok("open".to_owned()),
+        seen => Err(seen.to_string()),
     })
 }
 
@@ -110,8 +114,8 @@ fn ssh(restore: &Restore<'_>, run: &Run<'_>, common: &Common, port: u16) -> Foun
     let what = format!("SSH on TCP port {port}");
     let by_network = ByNetwork { what: &what, limit: restore.what.proof.wait, run, common };
     by_network.ask(restore, |address, attempt| match probe::ssh_banner(address, port, attempt) {
-        SshBanner::Ssh(banner) => Ok(format!("{address} port {port}: {}", super::shown(banner))),
-        seen => Err(format!("{address} port {port}: {seen}")),
+        SshBanner::Ssh(banner) => Ok(super::shown(banner)),
+        seen => Err(seen.to_string()),
     })
 }
 
@@ -129,8 +133,8 @@ fn ping(restore: &Restore<'_>, run: &Run<'_>, common: &Common) -> Found {
         by_network
     };
     let found = by_network.ask(restore, |address, attempt| match probe::ping(address, attempt) {
-        Ping::Answered => Ok(format!("{address} answers")),
-        Ping::NoAnswer => Err(format!("{address} does not answer")),
+        Ping::Answered => Ok("answers".to_owned()),
+        Ping::NoAnswer => Err("no answer".to_owned()),
         // It will be no other way later: end the wait, and say so.
         Ping::NotAsked(reason) => {
             not_asked = Some(reason);
