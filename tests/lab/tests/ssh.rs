@@ -11,7 +11,7 @@ use std::{
 
 use restore_lab::{
     lab::{Front, Lab, LabBuilder},
-    ssh::Cut,
+    ssh::Moment,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -133,11 +133,11 @@ fn one_connection_carries_several_commands_at_the_same_time(#[case] front: Front
 fn a_cut_is_felt_by_the_client_and_comes_once() {
     let lab = lab(Front::Embedded).unwrap();
     let server = lab.server().unwrap();
-    server.cut_at(Cut::Before(1));
+    server.cut_at(Moment::Before(1));
     assert_eq!(run(&lab, "touch /root/never").status.code(), Some(255));
     assert!(!lab.path("/root/never").exists());
 
-    server.cut_at(Cut::After(2));
+    server.cut_at(Moment::After(2));
     assert_eq!(run(&lab, "touch /root/done").status.code(), Some(255));
     assert!(lab.path("/root/done").exists());
 

@@ -20,7 +20,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.collect();
     let program = Path::new(&called_as).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let result = match args.first().map(String::as_str) {
-        _ if shell::PROGRAMS.contains(&program.as_str()) => as_program(&program, &args),
+        _ if [shell::PROGRAMS, shell::TOOLS].concat().contains(&program.as_str()) => {
+            as_program(&program, &args)
+        }
         Some("shell") => login_shell(&args[1..]),
         Some("scenarios") => scenarios(&args[1..]),
         Some("parse") => parse(&args[1..]),

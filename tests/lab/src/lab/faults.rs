@@ -13,6 +13,7 @@ use super::{Lab, content::seeded};
 use crate::{
     sim::GuestKind,
     sim::node::{Settings, power::boot_disk},
+    sim::shell::TOOLS,
 };
 
 /// What goes wrong with a command of the node.
@@ -44,6 +45,12 @@ impl Lab {
             entry["nth"] = nth.into();
         }
         self.add_fault(&entry)
+    }
+
+    /// From now on these tools of the node's system can go wrong as well, and are in the journal: `find`, `install`,
+    /// `rm`, `tee`.
+    pub fn watch_tools(&self) -> io::Result<()> {
+        self.shell.link(TOOLS, &self.simulator)
     }
 
     fn add_fault(&self, entry: &serde_json::Value) -> io::Result<()> {
@@ -151,7 +158,7 @@ pub(super) fn end_processes_of(root: &Path) {
 }
 
 /// The processes that were started on the node, told by their environment.
-fn processes_of(root: &Path) -> Vec<String> {
+pub(super) fn processes_of(root: &Path) -> Vec<String> {
     let wanted = format!("PVE_SIM_ROOT={}", root.display());
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of_this_lab = processes.filter_map(|entry| {

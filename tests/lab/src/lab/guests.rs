@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -26,6 +26,8 @@ pub(super) type Listening = (GuestKind, u32, SocketAddr);
 pub(super) struct Guests {
     addresses: BTreeMap<u32, SocketAddr>,
     stop: Arc<AtomicBool>,
+    /// Held while the node is looked at, which makes folders that are not there.
+    looking: Arc<Mutex<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -35,19 +37,28 @@ impl Guests {
         let stop = Arc::new(AtomicBool::new(false));
         let addresses = guests.iter().map(|(_, vmid, address)| (*vmid, *address)).collect();
         let ended = Arc::clone(&stop);
+        let looking = Arc::new(Mutex::new(()));
+        let look = Arc::clone(&looking);
         let thread = thread::spawn(move || {
             let mut open = BTreeMap::new();
             while !ended.load(Ordering::SeqCst) {
                 // The settings may change while the lab runs, so the node is opened anew.
+                let guard = look.lock();
                 if let Ok(node) = Node::open(&root, version) {
                     for guest in &guests {
                         serve(&node, guest, &mut open);
                     }
                 }
+                drop(guard);
                 thread::park_timeout(POLL);
             }
         });
-        Self { addresses, stop, thread: Some(thread) }
+        Self { addresses, stop, looking, thread: Some(thread) }
+    }
+
+    /// Does not look at the node until the guard is dropped.
+    pub(super) fn pause(&self) -> MutexGuard<'_, ()> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn address(&self, vmid: u32) -> Option<SocketAddr> {

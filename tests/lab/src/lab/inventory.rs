@@ -17,7 +17,7 @@ pub struct Inventory {
 const PASSED_OVER: &[&str] = &["/var/log/", "/.bin/", "/etc/pve-sim", "/var/lock/", "/run/lock/"];
 
 /// What `pct restore` leaves in a restored container, by itself.
-const LEFT_BY_RESTORE: &str = "/etc/vzdump";
+pub(super) const LEFT_BY_RESTORE: &str = "/etc/vzdump";
 
 impl Lab {
     /// Takes stock.
@@ -36,6 +36,11 @@ impl Lab {
             .find_map(|l| l.strip_prefix(&format!("{key}: ")));
         let volid =
             line.and_then(|l| l.split(',').next()).ok_or_else(|| io::Error::other(format!("no {key}")))?;
+        self.volume_sha256(volid)
+    }
+
+    /// The same for a volume, whoever has it.
+    pub fn volume_sha256(&self, volid: &str) -> io::Result<String> {
         let place = self.node()?.place(volid).map_err(|e| io::Error::other(e.text))?;
         sha256(&self.path(&place.path))
     }
@@ -60,18 +65,28 @@ fn visit(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) -> io
 
 /// Of a file, of its content; of a folder, of the names and contents below it.
 fn sha256(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
     if path.is_dir() {
         let mut files = BTreeMap::new();
         visit(path, path, &mut files)?;
-        for (name, content) in files.iter().filter(|(name, _)| !name.starts_with(LEFT_BY_RESTORE)) {
-            hash.update(format!("{name}\0{content}\n"));
-        }
-    } else {
-        io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hash))?;
+        files.retain(|name, _| !name.starts_with(LEFT_BY_RESTORE));
+        return Ok(of_tree(&files));
     }
-    let digits = hash.finalize();
-    Ok(digits.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}")))
+    let mut hash = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut HashWriter(&mut hash))?;
+    Ok(hex(&hash.finalize()))
+}
+
+/// Of a tree whose files have these contents.
+pub(super) fn of_tree(files: &BTreeMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    for (name, content) in files {
+        hash.update(format!("{name}\0{content}\n"));
+    }
+    hex(&hash.finalize())
+}
+
+pub(super) fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

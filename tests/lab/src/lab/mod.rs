@@ -2,7 +2,9 @@
 //!
 //! Everything is on loopback and below one temporary folder, and gone at drop.
 
+mod archived;
 mod builder;
+mod checkpoint;
 mod content;
 mod faults;
 mod guests;
@@ -10,6 +12,7 @@ mod inventory;
 mod operator;
 
 pub use builder::{Front, LabBuilder, NODE};
+pub use checkpoint::Checkpoint;
 pub use content::{DISK_SIZE, seeded};
 pub use faults::Fault;
 pub use inventory::Inventory;

@@ -1,6 +1,9 @@
 //! From a command line to the program that it names.
 
+use std::process::Command;
+
 use super::args::Parsed;
+use super::shell::{TOOLS, translated};
 use super::tool::Tool;
 use super::{Io, Node, cli, compress, fault, ha, pct, pvesh, pvesm, qm, qmrestore, vma, vzdump};
 
@@ -26,6 +29,7 @@ fn program(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
         "pvesm" => parsed(node, argv, io, pvesm::main),
         "vzdump" => parsed(node, argv, io, vzdump::main),
         "qmrestore" => parsed(node, argv, io, qmrestore::main),
+        name if TOOLS.contains(&name) => system_tool(node, name, &argv[1..], io),
         other => {
             io.complain(&format!("bash: line 1: {other}: command not found"));
             127
@@ -53,4 +57,17 @@ fn parsed(
 fn tool(node: &Node, args: &[String], io: &mut Io<'_>, main: fn(&[String], &mut Tool<'_>) -> i32) -> i32 {
     let map = |path: &str| node.path(path);
     main(args, &mut Tool { stdin: io.stdin, stdout: io.stdout, stderr: io.stderr, map: &map })
+}
+
+/// Runs a tool of the machine on the node's files.
+fn system_tool(node: &Node, name: &str, args: &[String], io: &mut Io<'_>) -> i32 {
+    let root = node.root().to_string_lossy();
+    let args = args.iter().map(|word| translated(word, &root));
+    match Command::new(name).args(args).env("PATH", "/usr/bin:/bin").status() {
+        Ok(status) => status.code().unwrap_or(137),
+        Err(error) => {
+            io.complain(&format!("{name}: {error}"));
+            126
+        }
+    }
 }

@@ -41,11 +41,11 @@ impl Effect {
     pub fn of(argv: &[String]) -> Self {
         let word = |at: usize| argv.get(at).map_or("", String::as_str);
         match (word(0), word(1)) {
-            ("qmrestore", _)
+            ("qmrestore" | "rm", _)
             | ("qm" | "pct", "destroy" | "restore")
             | ("pvesm", "free")
             | ("pvesh", "delete") => Self::Destroy,
-            ("vzdump", _) | ("pvesh", "create" | "set") => Self::Write,
+            ("vzdump" | "install" | "tee", _) | ("pvesh", "create" | "set") => Self::Write,
             ("qm", "guest") if word(2) == "cmd" => Self::Read,
             ("qm", "status" | "config" | "list" | "listsnapshot" | "pending" | "wait" | "agent" | "help")
             | ("pct", "status" | "config" | "list" | "listsnapshot" | "pending" | "help" | "df") => {

@@ -34,6 +34,9 @@ const PLACES: &[&str] = &[
 pub const PROGRAMS: &[&str] =
     &["qm", "pct", "qmrestore", "pvesh", "pvesm", "vzdump", "vma", "ha-manager", "zstd", "lzop"];
 
+/// Tools of the system that change files, and `find`. A lab can have them pass through the simulator, to let them fail.
+pub const TOOLS: &[&str] = &["find", "install", "rm", "tee"];
+
 /// Which node a shell belongs to.
 #[derive(Clone, Debug)]
 pub struct ShellNode {
@@ -54,10 +57,12 @@ impl ShellNode {
     /// Makes the links. `simulator` is the multi-call program.
     pub fn link_programs(&self, simulator: &Path) -> io::Result<()> {
         fs::create_dir_all(self.programs())?;
-        for name in PROGRAMS {
-            std::os::unix::fs::symlink(simulator, self.programs().join(name))?;
-        }
-        Ok(())
+        self.link(PROGRAMS, simulator)
+    }
+
+    /// Links these names, too.
+    pub(crate) fn link(&self, names: &[&str], simulator: &Path) -> io::Result<()> {
+        names.iter().try_for_each(|name| std::os::unix::fs::symlink(simulator, self.programs().join(name)))
     }
 
     /// Runs one command text as a login shell would and gives its exit status.

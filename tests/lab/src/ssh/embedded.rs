@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fmt, io,
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -27,42 +27,54 @@ use tokio::{
 
 use super::ServerOptions;
 
-/// When the connection is cut, counted in remote executions from 1.
+/// A moment of a remote execution, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Moment {
     /// Before execution K begins.
     Before(usize),
-    /// While execution K runs, after its first output.
+    /// While execution K runs, at its first output. One that prints nothing does not have this moment.
     During(usize),
     /// After execution K ended, before its answer is sent.
     After(usize),
 }
 
-#[derive(Debug)]
+/// What the server does at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Act {
+    /// Its work.
+    #[default]
+    GoOn,
+    /// It cuts every open connection.
+    Cut,
+    /// It does not run the execution and answers that it failed. Only before it.
+    Fail,
+}
+
+/// Is asked at every moment, while the execution waits.
+type Watcher = Arc<dyn Fn(Moment) -> Act + Send + Sync>;
+
 struct Shared {
     options: ServerOptions,
     connections: AtomicUsize,
     executions: AtomicUsize,
-    cut: Mutex<Option<Cut>>,
+    watcher: Mutex<Option<Watcher>>,
     /// Cuts every connection that is open.
     cut_all: Notify,
 }
 
 impl Shared {
-    /// Whether this is the moment; it comes once.
-    fn is_cut(&self, now: Cut) -> bool {
-        let mut planned = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        let hit = *planned == Some(now);
-        if hit {
-            *planned = None;
+    /// Asks the watcher. It may take its time: other executions go on.
+    fn at(&self, moment: Moment) -> Act {
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let act = watcher.map(|watcher| tokio::task::block_in_place(|| watcher(moment))).unwrap_or_default();
+        if act == Act::Cut {
             self.cut_all.notify_waiters();
         }
-        hit
+        act
     }
 }
 
 /// A running server; it ends at drop.
-#[derive(Debug)]
 pub struct Embedded {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -85,7 +97,7 @@ impl Embedded {
             options,
             connections: AtomicUsize::new(0),
             executions: AtomicUsize::new(0),
-            cut: Mutex::new(None),
+            watcher: Mutex::new(None),
             cut_all: Notify::new(),
         });
         runtime.spawn(accept(listener, config, Arc::clone(&shared)));
@@ -107,14 +119,42 @@ impl Embedded {
         self.shared.executions.load(Ordering::SeqCst)
     }
 
-    /// Plans a cut.
-    pub fn cut_at(&self, cut: Cut) {
-        *self.shared.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+    /// Plans a cut. It comes once.
+    pub fn cut_at(&self, planned: Moment) {
+        let done = AtomicBool::new(false);
+        self.watch(move |moment| {
+            let hit = moment == planned && !done.swap(true, Ordering::SeqCst);
+            if hit { Act::Cut } else { Act::GoOn }
+        });
+    }
+
+    /// From now on `watcher` is asked at every moment of every execution, in place of the one before it. The execution
+    /// waits meanwhile, so what the watcher does (look at the node, kill the client) happens exactly then.
+    pub fn watch(&self, watcher: impl Fn(Moment) -> Act + Send + Sync + 'static) {
+        self.set_watcher(Some(Arc::new(watcher)));
+    }
+
+    fn set_watcher(&self, watcher: Option<Watcher>) {
+        *self.shared.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
+    }
+
+    /// Cuts every open connection, and counts from the beginning with nobody watching.
+    pub fn begin_anew(&self) {
+        self.set_watcher(None);
+        self.cut_now();
+        self.shared.connections.store(0, Ordering::SeqCst);
+        self.shared.executions.store(0, Ordering::SeqCst);
     }
 
     /// Cuts every open connection now.
     pub fn cut_now(&self) {
         self.shared.cut_all.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -189,7 +229,8 @@ impl server::Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         let number = self.shared.executions.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.shared.is_cut(Cut::Before(number)) {
+        let act = self.shared.at(Moment::Before(number));
+        if act == Act::Cut {
             return Err(russh::Error::Disconnect);
         }
         let text = String::from_utf8_lossy(data).into_owned();
@@ -198,7 +239,11 @@ impl server::Handler for Connection {
         session.channel_success(channel)?;
         let execution =
             Execution { shared: Arc::clone(&self.shared), number, channel, handle: session.handle() };
-        tokio::spawn(execution.run(text, from_client));
+        if act == Act::Fail {
+            tokio::spawn(execution.fail());
+        } else {
+            tokio::spawn(execution.run(text, from_client));
+        }
         Ok(())
     }
 
@@ -252,11 +297,12 @@ impl Execution {
         };
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         tokio::spawn(feed(stdin, input));
+        let heard = AtomicBool::new(false);
         let output = async {
-            tokio::join!(self.pass_on(stdout, None), self.pass_on(stderr, Some(1)));
+            tokio::join!(self.pass_on(stdout, None, &heard), self.pass_on(stderr, Some(1), &heard));
         };
         let status = tokio::join!(output, child.wait()).1;
-        if self.shared.is_cut(Cut::After(self.number)) {
+        if self.shared.at(Moment::After(self.number)) == Act::Cut {
             return;
         }
         match status {
@@ -265,12 +311,23 @@ impl Execution {
         }
     }
 
+    /// Answers as a node does that has no memory left for another process.
+    async fn fail(self) {
+        let words = b"bash: fork: Cannot allocate memory\n".to_vec();
+        let _ = self.handle.extended_data(self.channel, 1, words).await;
+        self.end(Some(254), None).await;
+    }
+
     /// Sends what comes out of a pipe. When the client is gone the pipe is closed, and nothing else happens.
-    async fn pass_on<R: tokio::io::AsyncRead + Unpin>(&self, pipe: Option<R>, extended: Option<u32>) {
+    async fn pass_on<R>(&self, pipe: Option<R>, extended: Option<u32>, heard: &AtomicBool)
+    where
+        R: tokio::io::AsyncRead + Unpin,
+    {
         let Some(mut pipe) = pipe else { return };
         let mut buffer = vec![0; 32_768];
         while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-            if self.shared.is_cut(Cut::During(self.number)) {
+            let is_first = !heard.swap(true, Ordering::SeqCst);
+            if is_first && self.shared.at(Moment::During(self.number)) == Act::Cut {
                 return;
             }
             let data = buffer[..count].to_vec();

@@ -8,7 +8,7 @@ mod embedded;
 mod keys;
 mod openssh;
 
-pub use embedded::{Cut, Embedded};
+pub use embedded::{Act, Embedded, Moment};
 pub use keys::KeyPair;
 pub use openssh::OpenSsh;
 
