@@ -185,6 +185,8 @@ pub struct Restore<'a> {
 pub struct Found {
     /// The safety backup, once it is made.
     pub safety: Option<SafetyCopy>,
+    /// The log that a safety backup leaves when it fails or is stopped.
+    pub log: Option<String>,
     /// The folder on the node with copies of the guest's configuration and firewall file, once they are made.
     pub copies: Option<String>,
     /// Volumes with the guest's number before the restore, to tell what a failed one left.
@@ -233,7 +235,13 @@ impl Workplace for Restore<'_> {
             go_back: None,
             remove: Command::destroy("rm").args(["-r", folder]).to_string(),
         });
-        safety.chain(copies).collect()
+        let log = self.found.log.iter().map(|path| Kept {
+            what: "log of the safety backup that was not finished".to_owned(),
+            place: format!("{path} on {}", self.what.node),
+            go_back: None,
+            remove: Command::destroy("rm").args(["-f", path]).to_string(),
+        });
+        safety.chain(copies).chain(log).collect()
     }
 
     fn next(&self) -> Vec<String> {

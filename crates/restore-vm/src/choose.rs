@@ -5,7 +5,7 @@ use restore_common::{
     pve::{Archive, LocalTime, Vmid, VolumeId},
 };
 
-use crate::look::NodeLook;
+use crate::{look::NodeLook, steps::safety::is_safety_backup};
 
 /// What the operator asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +19,30 @@ pub enum Selector {
 }
 
 /// Chooses, or says why there is nothing to choose.
+///
+/// Safety backups are only taken by name: they are younger than the backup that was restored, and hold what made somebody
+/// restore it. Otherwise a run that is repeated would bring that back.
 pub fn choose<'a>(look: &'a NodeLook, vmid: Vmid, selector: &Selector) -> Result<&'a Archive, Problem> {
     if let Selector::Archive(volid) = selector {
         return named(look, vmid, volid);
     }
-    let Some(newest) = look.archives.first() else { return Err(no_backup(look, vmid)) };
+    let Some(newest) = regular(look).next() else {
+        return Err(look.archives.first().map_or_else(|| no_backup(look, vmid), |a| only_safety(a, vmid)));
+    };
     let Selector::Day(day) = selector else { return Ok(newest) };
-    let of_day = look.archives.iter().find(|a| a.name.time.0.date() == *day);
+    let of_day = regular(look).find(|a| a.name.time.0.date() == *day);
     of_day.ok_or_else(|| none_that_day(look, vmid, *day))
+}
+
+/// Newest first.
+fn regular(look: &NodeLook) -> impl DoubleEndedIterator<Item = &Archive> {
+    look.archives.iter().filter(|archive| !is_safety_backup(archive))
+}
+
+fn only_safety(newest: &Archive, vmid: Vmid) -> Problem {
+    let problem =
+        Problem::new(format!("every backup of guest {vmid} is a safety backup, made before a restore"));
+    problem.hint(format!("`restore-vm {vmid} --archive {}` restores the newest of them", newest.volid))
 }
 
 fn named<'a>(look: &'a NodeLook, vmid: Vmid, volid: &VolumeId) -> Result<&'a Archive, Problem> {
@@ -68,8 +84,8 @@ fn no_backup(look: &NodeLook, vmid: Vmid) -> Problem {
 fn none_that_day(look: &NodeLook, vmid: Vmid, day: jiff::civil::Date) -> Problem {
     let time = |archive: Option<&Archive>| archive.map(|a| a.name.time);
     // Newest first: the last that is younger is the nearest after, the first that is older the nearest before.
-    let after = time(look.archives.iter().rfind(|a| a.name.time.0.date() > day));
-    let before = time(look.archives.iter().find(|a| a.name.time.0.date() < day));
+    let after = time(regular(look).rfind(|a| a.name.time.0.date() > day));
+    let before = time(regular(look).find(|a| a.name.time.0.date() < day));
     let words = |time: Option<LocalTime>| time.map_or_else(|| "none".to_owned(), |t| t.to_string());
     let problem = Problem::new(format!(
         "there is no backup of guest {vmid} of {day}: the nearest before is {}, the nearest after {}",

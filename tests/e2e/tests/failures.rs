@@ -193,3 +193,21 @@ fn without_a_safety_backup_a_failure_is_said_to_need_the_operator() {
         .exits(3)
         .says("no safety backup was wanted");
 }
+
+#[test]
+fn a_safety_backup_is_only_taken_by_name() {
+    let lab = Lab::start().unwrap();
+    let first = restore_vm(&lab, &["101", "--force", "--json"]).exits(0).report();
+    let again = restore_vm(&lab, &["101", "--force", "--json"]).exits(0).report();
+    assert_eq!(again["subject"]["archive"], first["subject"]["archive"]);
+    let safety = first["kept"][0]["place"].as_str().unwrap();
+    let named = restore_vm(&lab, &["101", "--archive", safety, "--force", "--json"]).exits(0).report();
+    assert_eq!(named["subject"]["archive"], safety);
+    for day in ["29", "30"] {
+        std::fs::remove_file(lab.archive(&NEWEST_VM.replace("30-", &format!("{day}-")))).unwrap();
+    }
+    let _ = restore_vm(&lab, &["101", "--force"])
+        .exits(1)
+        .says("every backup of guest 101 is a safety backup")
+        .says("restore-vm 101 --archive local:backup/vzdump-qemu-101-");
+}

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     interrupt::Interrupt,
-    remote::{Effect, Ending, HELD, Job, JobEnd, RunId, claim_command},
+    remote::{Effect, Ending, HELD, Job, JobEnd, RunId, claim_command, claim_path},
     ui::{Answer, Prompt},
 };
 
@@ -198,10 +198,14 @@ fn work<'a, C: Workplace>(
         return report;
     }
     if let Err(error) = context.host().clear(journal.run()) {
+        let run = journal.run();
+        // What the run keeps is in the same folder, and stays.
         report.next.push(format!(
-            "this run's folder is left on {}: {error}; remove it with `rm -r /var/tmp/pve-restore/{}`",
+            "what this run noted is left on {}: {error}; remove it with `rm -rf {} {} {}`",
             context.host().name(),
-            journal.run()
+            run.folder("jobs"),
+            run.folder("owner"),
+            claim_path(&context.claim())
         ));
     }
     if report.outcome == Exit::ActNeeded {
@@ -228,7 +232,8 @@ fn claim<C: Workplace>(session: &Session<'_>, journal: &Journal, context: &C) ->
         let holder = crate::ui::sanitize(output.stdout.trim()).into_owned();
         let taken = Failure::new(format!("{what} on {} is being worked on by {holder}", host.name()));
         return Err(taken.hint(format!(
-            "wait for it, or go on with it where it was begun; if it will never come back: `rm /var/tmp/pve-restore/{what}` on the node"
+            "wait for it, or go on with it where it was begun; if it will never come back: `rm {}` on the node",
+            claim_path(&what)
         )).into());
     }
     output.stdout_of(host, &command)?;

@@ -21,4 +21,6 @@ pub use json::PveError;
 pub use neighbours::{
     RunningGuest, neighbour_in, neighbour_question, running_guests, running_guests_questions,
 };
-pub use output::{Measured, VerifySummary, archive_written, device_sizes, progress_of, verify_summary};
+pub use output::{
+    Measured, VerifySummary, archive_begun, archive_written, device_sizes, progress_of, verify_summary,
+};

@@ -70,13 +70,18 @@ pub fn verify_summary(output: &str) -> VerifySummary {
     VerifySummary { expected, described, sparse }
 }
 
-/// The path of the archive that `vzdump` wrote for a guest: named in `creating vzdump archive 'PATH'` and confirmed by
-/// the later `Finished Backup of VM ID`. `None` unless both lines are there.
-pub fn archive_written(output: &str, vmid: super::Vmid) -> Option<String> {
-    let path = output.lines().find_map(|line| {
+/// The path of the archive that `vzdump` began to write: named in `creating vzdump archive 'PATH'`.
+pub fn archive_begun(output: &str) -> Option<String> {
+    output.lines().find_map(|line| {
         let (_, rest) = line.split_once("creating vzdump archive '")?;
         rest.strip_suffix('\'').map(str::to_owned)
-    })?;
+    })
+}
+
+/// The path of the archive that `vzdump` wrote for a guest: [`archive_begun`], confirmed by the later
+/// `Finished Backup of VM ID`. `None` unless both lines are there.
+pub fn archive_written(output: &str, vmid: super::Vmid) -> Option<String> {
+    let path = archive_begun(output)?;
     let finished = |line: &str| {
         let rest = line.strip_prefix("INFO: Finished Backup of ")?;
         rest.split(' ').nth(1).map(|id| id == vmid.to_string())

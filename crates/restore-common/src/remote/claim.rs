@@ -41,3 +41,8 @@ pub fn claim_command<'a>(
         .args(over.into_iter().map(RunId::as_str))
         .limit(Duration::from_secs(60))
 }
+
+/// Where the claim `what` is on a node.
+pub fn claim_path(what: &str) -> String {
+    format!("{ROOT}/{what}")
+}

@@ -128,7 +128,7 @@ for job in {run}/jobs/*/; do
 [ -e "$job/status" ] || ! grep -qF "/${{job%/}}" /proc/"$(cat "$job/pid" 2>/dev/null)"/cmdline 2>/dev/null || {{ cat "$job/command"; exit 5; }}
 done
 for claim in *; do
-[ ! -L "$claim" ] || [ "$(readlink "$claim")" != {run} ] || rm -f "$claim"
+[ ! -L "$claim" ] || [ "$(readlink "$claim")" != {run} ] || rm -f "$claim" || exit
 done
 rm -rf {run}/jobs {run}/owner && exec 8</var/tmp && flock 8 || exit
 [ ! -d {run} ] || rmdir --ignore-fail-on-non-empty {run} {ROOT}"#

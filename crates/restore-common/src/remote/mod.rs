@@ -25,7 +25,7 @@ mod pattern;
 mod shell;
 mod ssh;
 
-pub use claim::{HELD, claim_command};
+pub use claim::{HELD, claim_command, claim_path};
 pub use command::{Command, Effect};
 pub use error::{CommandFailed, HostError};
 pub use host::{Ending, Host, Job, JobEnd, JobState, Output, ReadOnly, RunId};

@@ -2,7 +2,7 @@
 
 use restore_common::{
     procedure::{Failure, Run},
-    pve::{ArchiveName, StorageId, Vmid, VolumeId, archive_written},
+    pve::{Archive, ArchiveName, StorageId, Vmid, VolumeId, archive_begun, archive_written},
     remote::Command,
 };
 
@@ -12,6 +12,15 @@ use crate::{
     look::firewall_path,
 };
 
+/// What the notes of every safety backup begin and end with; the guest's name stands between.
+const NOTE_START: &str = "safety backup of ";
+const NOTE_END: &str = " before a restore";
+
+/// Whether a run of this program made it, told by its notes.
+pub fn is_safety_backup(archive: &Archive) -> bool {
+    archive.notes.as_ref().is_some_and(|notes| notes.starts_with(NOTE_START) && notes.ends_with(NOTE_END))
+}
+
 /// The safety backup.
 ///
 /// `--remove 0` alone is refused once the storage's limit is reached, and the default prunes and could delete the very
@@ -19,7 +28,7 @@ use crate::{
 /// word, so all have one. Source: vzdump of pve-manager.
 pub fn backup_command(vmid: Vmid, storage: &StorageId) -> Command {
     let options = ["--mode", "snapshot", "--compress", "zstd", "--remove", "0", "--protected", "1"];
-    let note = ["--notes-template", "safety backup of {{guestname}} before a restore"];
+    let note = ["--notes-template", &format!("{NOTE_START}{{{{guestname}}}}{NOTE_END}")];
     Command::write("vzdump")
         .arg(vmid.to_string())
         .args(["--storage", storage.as_str()])
@@ -33,22 +42,39 @@ pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Optio
     let Some(storage) = &what.safety else { return Ok(None) };
     let command = backup_command(what.target, storage);
     let mut said = String::new();
-    run.job(restore.host, &command, what.data_size(), &mut |line| {
+    let ended = run.job(restore.host, &command, what.data_size(), &mut |line| {
         // Nothing but these two lines tells which file was written and that it was finished.
         if line.contains("creating vzdump archive") || line.contains("Finished Backup") {
             said.push_str(line);
             said.push('\n');
         }
-    })?;
+    });
+    // One that was finished when it was to be stopped is there, and is named like any other.
+    restore.found.safety = written(&said, storage, what.target)?;
+    if restore.found.safety.is_none() {
+        restore.found.log = archive_begun(&said).map(|path| log_of(&path));
+    }
+    ended?;
     // A guest of another node is skipped without a word, so success alone means nothing.
-    let path = archive_written(&said, what.target).ok_or_else(|| {
+    let copy = restore.found.safety.as_ref().ok_or_else(|| {
         Failure::new(format!("`vzdump` ended well but wrote no backup of guest {}", what.target))
             .hint("look at its task log on the node; `--safety none` does without a safety backup")
     })?;
+    Ok(Some(copy.volid.to_string()))
+}
+
+/// The archive that `vzdump` says it finished.
+fn written(said: &str, storage: &StorageId, vmid: Vmid) -> anyhow::Result<Option<SafetyCopy>> {
+    let Some(path) = archive_written(said, vmid) else { return Ok(None) };
     let file = path.rsplit('/').next().unwrap_or(&path);
     let volid: VolumeId = format!("{storage}:backup/{file}").parse()?;
-    restore.found.safety = Some(SafetyCopy { volid: volid.clone(), path });
-    Ok(Some(volid.to_string()))
+    Ok(Some(SafetyCopy { volid, path }))
+}
+
+/// Beside the archive, with `.log` in place of `.vma.zst`.
+fn log_of(archive: &str) -> String {
+    let (folder, file) = archive.rsplit_once('/').unwrap_or_default();
+    format!("{folder}/{}.log", file.split('.').next().unwrap_or(file))
 }
 
 /// Step: the safety backup is readable to its end.
