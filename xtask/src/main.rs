@@ -21,8 +21,11 @@ struct Cli {
 enum Task {
     /// Formatting, clippy with warnings as errors, documentation, links
     Lint,
-    /// All tests
+    /// All tests, with a sample of the fault matrix
     Test {
+        /// The whole fault matrix
+        #[arg(long)]
+        all: bool,
         /// Words for the test runner: a part of a test's name
         words: Vec<String>,
     },
@@ -60,7 +63,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     let cargo = Cargo::new();
     match task {
         Task::Lint => lint::run(&cargo),
-        Task::Test { words } => test(&cargo, &words),
+        Task::Test { all, words } => test(&cargo, all, &words),
         Task::Demo { yes } => {
             lab_programs(&cargo)?;
             cargo.program("debug", "restore-lab", if yes { &["demo", "--yes"] } else { &["demo"] })
@@ -79,14 +82,14 @@ fn run(task: Task) -> anyhow::Result<()> {
 }
 
 /// The tests start programs of other packages, which a test run by itself does not build.
-fn test(cargo: &Cargo, words: &[String]) -> anyhow::Result<()> {
+fn test(cargo: &Cargo, all: bool, words: &[String]) -> anyhow::Result<()> {
     lab_programs(cargo)?;
     let mut arguments = vec!["test", "--workspace"];
     if !words.is_empty() {
         arguments.push("--");
         arguments.extend(words.iter().map(String::as_str));
     }
-    cargo.run(&arguments)
+    cargo.run_with(&arguments, if all { &[("MATRIX", "all")] } else { &[] })
 }
 
 /// The programs that a homelab is made of, and those that are tried in it.

@@ -26,7 +26,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(output: &Output) -> Self {
+    /// What is left of a process that ended.
+    pub fn new(output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(256),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
