@@ -11,21 +11,63 @@ use std::{
 use restore_common::{
     homelab::{Environment, GuestChecks, Project},
     interrupt::Interrupt,
-    procedure::{Exit, Interrupted, Report, Session, TerminalReporter, carry_out, refuse},
+    procedure::{Exit, Interrupted, Problem, Report, Reporter, Session, TerminalReporter, carry_out, refuse},
+    pve::Vmid,
     remote::{Host, ReadOnly},
     ui::{self, ProgressMode, Prompt},
 };
 
 use crate::{
-    args::Args,
-    assignment::Restore,
+    args::{Args, Cli, Options},
+    assignment::{Assignment, Restore},
     decide::{Known, decide},
-    list, nodes, plan, recover,
+    list, nodes, plan, recover, select, several,
 };
 
+/// What is the same for every guest of a run.
+pub struct Frame<'a> {
+    /// The options.
+    pub options: &'a Options,
+    /// Ctrl-C.
+    pub interrupt: Interrupt,
+    /// How progress is shown.
+    pub mode: ProgressMode,
+}
+
+impl Frame<'_> {
+    /// Draws what happens.
+    pub fn reporter(&self) -> TerminalReporter {
+        let common = &self.options.common;
+        TerminalReporter::new(self.mode, common.json || (common.quiet && common.force))
+    }
+
+    /// The run for one guest, by the number that it gets.
+    pub fn session<'s>(&'s self, target: Vmid, reporter: &'s dyn Reporter) -> Session<'s> {
+        Session {
+            program: PROGRAM,
+            version: VERSION,
+            dry_run: self.options.common.dry_run,
+            yes: self.options.common.force,
+            agreed: false,
+            journals: state_folder().join("pve-restore/runs"),
+            journal_name: format!("{PROGRAM}-{target}"),
+            again: format!("{PROGRAM} {target}"),
+            over: Vec::new(),
+            interrupt: &self.interrupt,
+            reporter,
+            prompt: RefCell::new(Prompt::new(self.interrupt.clone())),
+        }
+    }
+}
+
+/// Name of the program.
+pub const PROGRAM: &str = "restore-vm";
+/// Its version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Runs the program to its end and gives its exit code.
-pub fn run(args: &Args) -> ExitCode {
-    let common = &args.common;
+pub fn run(cli: &Cli) -> ExitCode {
+    let common = &cli.options.common;
     common.color.apply();
     ui::init_log(ui::level(common.verbose, common.quiet));
     let interrupt = match Interrupt::install() {
@@ -36,28 +78,51 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     let mode = ProgressMode::choose(common.json, common.quiet);
-    let reporter = TerminalReporter::new(mode, common.json || (common.quiet && common.force));
-    let target = args.target_id.unwrap_or(args.vmid);
-    let mut session = Session {
-        program: "restore-vm",
-        version: env!("CARGO_PKG_VERSION"),
-        dry_run: common.dry_run,
-        yes: common.force,
-        journals: state_folder().join("pve-restore/runs"),
-        journal_name: format!("restore-vm-{target}"),
-        again: format!("restore-vm {target}"),
-        over: Vec::new(),
-        interrupt: &interrupt,
-        reporter: &reporter,
-        prompt: RefCell::new(Prompt::new(interrupt.clone())),
-    };
+    let frame = Frame { options: &cli.options, interrupt, mode };
+    match (select::named(cli), &cli.tag, &cli.pool) {
+        (Err(error), ..) => {
+            complain(&error.to_string());
+            Exit::Usage.into()
+        }
+        (Ok(guests), None, None) if guests.is_empty() => {
+            complain("the list names no guest");
+            Exit::Usage.into()
+        }
+        (Ok(guests), None, None) if guests.len() == 1 => {
+            one(&frame, &Args { vmid: guests[0], options: cli.options.clone() })
+        }
+        (Ok(guests), ..) => match only_for_one(cli) {
+            Some(option) => {
+                complain(&format!("`{option}` is for one guest at a time"));
+                Exit::Usage.into()
+            }
+            None => several::run(&frame, cli, guests),
+        },
+    }
+}
+
+/// An option that makes no sense for several guests.
+fn only_for_one(cli: &Cli) -> Option<&'static str> {
+    let options = &cli.options;
+    let given = [
+        (options.archive.is_some(), "--archive"),
+        (options.target_id.is_some(), "--target-id"),
+        (options.resume, "--resume"),
+        (options.rollback, "--rollback"),
+    ];
+    given.into_iter().find_map(|(given, option)| given.then_some(option))
+}
+
+fn one(frame: &Frame<'_>, args: &Args) -> ExitCode {
+    let reporter = frame.reporter();
+    let mut session = frame.session(args.target_id.unwrap_or(args.vmid), &reporter);
     let title = format!("Restore guest {}", args.vmid);
     let outcome = restore_or_recover(args, &mut session, &title);
     match outcome
         .unwrap_or_else(|error| Outcome::Report(Box::new(refuse(&session, &title, Vec::new(), Some(&error)))))
     {
         Outcome::List(text) => print(&text, Exit::Done),
-        Outcome::Report(report) => print_report(&report, common.json),
+        Outcome::Report(report) => print_report(&report, args.common.json),
     }
 }
 
@@ -91,36 +156,68 @@ enum Outcome {
 
 fn look_and_restore(args: &Args, session: &Session<'_>, title: &str) -> anyhow::Result<Outcome> {
     let refused = |problems| Ok(Outcome::Report(Box::new(refuse(session, title, problems, None))));
-    let cwd = env::current_dir()?;
-    let project = Project::find(args.common.project.as_deref(), &|name| env::var_os(name), &cwd)?;
-    let environments = project.selected(args.common.env.as_deref())?;
-    let survey = nodes::survey(args, &environments)?;
+    let homelab = Homelab::find(&args.options)?;
+    let contacts = nodes::connect_all(&args.options, &homelab.environments)?;
+    let survey = nodes::survey(&args.options, &contacts, &[args.vmid])?.remove(0);
     let reached = match nodes::pick(args, survey) {
         Ok(reached) => reached,
         Err(problems) => return refused(problems),
     };
     if args.list {
-        let text = if args.common.json {
-            list::json(&reached, args.vmid)? + "\n"
-        } else {
-            list::text(&reached.look, args.vmid)
-        };
-        return Ok(Outcome::List(text));
+        return Ok(Outcome::List(listed(args, &reached)?));
     }
-    let host: &dyn Host = &reached.host;
-    let known = |name: Option<&str>| known(args, &project, &environments, &reached, name);
-    let assignment = match decide(args, &ReadOnly(host), &reached.look, &known)? {
+    let assignment = match homelab.decide(args, &reached)? {
         Ok(assignment) => assignment,
         Err(problems) => return refused(problems),
     };
     if session.interrupt.requested() {
         return Err(Interrupted.into());
     }
-    let plan = plan::build(&assignment, reached.look.facts.time);
+    Ok(Outcome::Report(Box::new(restore(session, &reached, assignment))))
+}
+
+/// The backups of one guest.
+pub fn listed(args: &Args, reached: &nodes::Reached) -> serde_json::Result<String> {
+    if args.common.json {
+        return Ok(list::json(reached, args.vmid)? + "\n");
+    }
+    Ok(list::text(&reached.look, args.vmid))
+}
+
+/// Carries out what was decided for one guest.
+pub fn restore(session: &Session<'_>, reached: &nodes::Reached, assignment: Assignment) -> Report {
+    let host: &dyn Host = reached.host.as_ref();
     let read_only = ReadOnly(host);
     let host = if session.dry_run { &read_only } else { host };
-    let mut restore = Restore::new(host, assignment);
-    Ok(Outcome::Report(Box::new(carry_out(session, plan, &mut restore))))
+    let plan = plan::build(&assignment, reached.look.facts.time);
+    carry_out(session, plan, &mut Restore::new(host, assignment))
+}
+
+/// The project, as far as a run is about it.
+pub struct Homelab {
+    project: Project,
+    /// Its environments.
+    pub environments: Vec<Environment>,
+}
+
+impl Homelab {
+    /// Finds and reads it.
+    pub fn find(options: &Options) -> anyhow::Result<Self> {
+        let cwd = env::current_dir()?;
+        let project = Project::find(options.common.project.as_deref(), &|name| env::var_os(name), &cwd)?;
+        let environments = project.selected(options.common.env.as_deref())?;
+        Ok(Self { project, environments })
+    }
+
+    /// Decides every part of the restore of one guest; see [`decide`].
+    pub fn decide(
+        &self,
+        args: &Args,
+        reached: &nodes::Reached,
+    ) -> anyhow::Result<Result<Assignment, Vec<Problem>>> {
+        let known = |name: Option<&str>| known(args, &self.project, &self.environments, reached, name);
+        decide(args, &ReadOnly(reached.host.as_ref()), &reached.look, &known)
+    }
 }
 
 /// What the project says about the guest: by its VMID in `restore.toml`, by its name in the tfvars.
@@ -156,12 +253,12 @@ fn print_report(report: &Report, json: bool) -> ExitCode {
 }
 
 /// Says what is wrong on standard error. A terminal that is gone must not change the exit code.
-fn complain(words: &str) {
+pub fn complain(words: &str) {
     let _ = writeln!(io::stderr(), "error: {words}");
 }
 
 /// Prints to standard output. A closed pipe loses the text and changes nothing about what was done.
-fn print(text: &str, exit: Exit) -> ExitCode {
+pub fn print(text: &str, exit: Exit) -> ExitCode {
     if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
         complain(&format!("cannot print the report: {error}"));
     }

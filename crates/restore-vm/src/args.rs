@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::{ops::Deref, path::PathBuf};
+
 use clap::{Parser, ValueEnum};
 use restore_common::{
     cli::Common,
@@ -37,6 +39,7 @@ Examples:
   restore-vm 101 --date 2026-01-30  newest backup made that day
   restore-vm 101 --target-id 901    a copy beside the original
   restore-vm 101 --dry-run          look and plan, change nothing
+  restore-vm 101 102 --parallel 2   several guests, two at once
 ";
 
 /// Options that a run has settled when it began.
@@ -59,13 +62,59 @@ const SELECTING: &[&str] = &[
     "node",
 ];
 
-/// Restore a Proxmox VM or container from its vzdump backup, and prove it
+/// Restore Proxmox VMs and containers from their vzdump backups, and prove it
 #[derive(Parser, Clone, Debug)]
 #[command(name = "restore-vm", version, max_term_width = 100, after_help = format!("{EXAMPLES}\n{}", restore_common::cli::exit_codes()))]
-pub struct Args {
-    /// The guest: 100 to 999999999
-    pub vmid: Vmid,
+pub struct Cli {
+    /// The guests: 100 to 999999999
+    #[arg(value_name = "VMID", required_unless_present_any = ["all_from", "tag", "pool"])]
+    pub vmids: Vec<Vmid>,
 
+    /// And those in FILE: one VMID a line, `#` for remarks
+    #[arg(long, value_name = "FILE", help_heading = "Several guests")]
+    pub all_from: Option<PathBuf>,
+
+    /// And those with this tag, now or in their newest backup
+    #[arg(long, value_name = "TAG", help_heading = "Several guests")]
+    pub tag: Option<String>,
+
+    /// And those in this resource pool
+    #[arg(long, value_name = "POOL", help_heading = "Several guests")]
+    pub pool: Option<String>,
+
+    /// Restore so many at once to each storage
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16), help_heading = "Several guests")]
+    pub parallel: u8,
+
+    /// Begin no other guest after one that failed
+    #[arg(long, help_heading = "Several guests")]
+    pub fail_fast: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub options: Options,
+}
+
+/// A guest, and what is to be done with it.
+#[derive(Clone, Debug)]
+pub struct Args {
+    /// The guest.
+    pub vmid: Vmid,
+    /// The same for all guests of a run.
+    pub options: Options,
+}
+
+impl Deref for Args {
+    type Target = Options;
+
+    fn deref(&self) -> &Options {
+        &self.options
+    }
+}
+
+/// How guests are restored.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
     /// List the guest's backups and stop
     #[arg(short, long, help_heading = "What to restore", conflicts_with_all = ["date", "archive"])]
     pub list: bool,
@@ -157,12 +206,12 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]
     fn help_fits_on_two_screens_of_80_columns() {
-        let help = Args::command().term_width(80).render_help().to_string();
+        let help = Cli::command().term_width(80).render_help().to_string();
         assert!(help.lines().count() <= 88, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
         assert!(help.contains("Examples:") && help.contains("130"));
@@ -184,8 +233,9 @@ mod tests {
     #[case(&["101", "--resume", "--date", "2026-01-30"])]
     #[case(&["101", "--rollback", "--safety", "none"])]
     #[case(&[])]
+    #[case(&["101", "--parallel", "0"])]
     fn nonsense_is_refused_by_the_parser(#[case] words: &[&str]) {
         let words = std::iter::once("restore-vm").chain(words.iter().copied());
-        assert!(Args::try_parse_from(words).unwrap_err().use_stderr());
+        assert!(Cli::try_parse_from(words).unwrap_err().use_stderr());
     }
 }

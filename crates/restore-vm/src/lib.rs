@@ -18,4 +18,6 @@ pub mod place;
 pub mod plan;
 pub mod problems;
 pub mod recover;
+pub mod select;
+pub mod several;
 pub mod steps;

@@ -87,24 +87,25 @@ impl NodeLook {
     }
 }
 
-/// Looks at one node, in two remote executions.
-pub fn look_at(host: &dyn Host, vmid: Vmid, storage: Option<&StorageId>) -> Result<NodeLook, PveError> {
+/// Looks at one node for some guests, in two remote executions (as long as not very many are asked for).
+pub fn look_at(
+    host: &dyn Host,
+    vmids: &[Vmid],
+    storage: Option<&StorageId>,
+) -> Result<Vec<NodeLook>, PveError> {
     let mut questions = NodeFacts::questions();
     let about_node = questions.len();
-    questions.extend(holder_questions(vmid));
+    questions.extend(vmids.iter().flat_map(|vmid| holder_questions(*vmid)));
     let answers = host.run_all(&questions)?;
-    let (node_answers, guest_answers) = answers.split_at(about_node);
-    let facts = NodeFacts::read(host, &questions[..about_node], node_answers)?;
-    let holder = read_holder(host, &facts, vmid, &questions[about_node..], guest_answers)?;
-    let mut look = NodeLook {
-        facts,
-        holder,
-        archives: Vec::new(),
-        unread: BTreeMap::new(),
-        on_backup_server: Vec::new(),
+    let facts = NodeFacts::read(host, &questions[..about_node], &answers[..about_node])?;
+    let shelves = Shelves::read(host, &facts, storage)?;
+    let about_guest = (questions.len() - about_node) / vmids.len().max(1);
+    let of_guest = |(index, vmid): (usize, &Vmid)| {
+        let range = about_node + index * about_guest..about_node + (index + 1) * about_guest;
+        let holder = read_holder(host, &facts, *vmid, &questions[range.clone()], &answers[range])?;
+        Ok(shelves.look(&facts, holder, *vmid))
     };
-    list_backups(host, vmid, storage, &mut look)?;
-    Ok(look)
+    vmids.iter().enumerate().map(of_guest).collect()
 }
 
 /// The questions that tell who holds a number; they go together with others in one execution.
@@ -231,47 +232,70 @@ fn owner(path: &str, vmid: Vmid) -> Option<(&str, GuestKind)> {
     (file == format!("{vmid}.conf") && parts.next().is_none()).then_some((node, kind))
 }
 
-/// Lists the backups on every usable backup storage, in one remote execution.
-fn list_backups(
-    host: &dyn Host,
-    vmid: Vmid,
-    only: Option<&StorageId>,
-    look: &mut NodeLook,
-) -> Result<(), PveError> {
-    let wanted = |id: &StorageId| only.is_none_or(|only| only == id);
-    let storages: Vec<_> =
-        look.facts.storages.iter().filter(|s| s.allows("backup") && wanted(&s.id)).collect();
-    let (usable, unusable): (Vec<_>, Vec<_>) = storages.into_iter().partition(|s| s.enabled && s.active);
-    for storage in unusable {
-        let reason = if storage.enabled { "it is not active" } else { "it is disabled" };
-        look.unread.insert(storage.id.clone(), reason.to_owned());
-    }
-    if usable.is_empty() {
-        return Ok(());
-    }
-    let commands: Vec<_> = usable.iter().map(|s| s.list_backups()).collect();
-    let answers = host.run_all(&commands)?;
-    for ((storage, command), answer) in usable.iter().zip(&commands).zip(&answers) {
-        match archives_in(host, command, answer) {
-            Ok(listing) => sort_in(listing, vmid, &mut look.archives, &mut look.on_backup_server),
-            Err(PveError::Host(error)) => return Err(error.into()),
-            Err(error) => {
-                look.unread.insert(storage.id.clone(), error.to_string());
-            }
-        }
-    }
-    look.archives.sort_by(|a, b| (b.name.time, &b.volid).cmp(&(a.name.time, &a.volid)));
-    Ok(())
+/// All backups of a node.
+pub struct Shelves {
+    listings: Vec<Listing>,
+    unread: BTreeMap<StorageId, String>,
 }
 
-fn sort_in(listing: Listing, vmid: Vmid, archives: &mut Vec<Archive>, on_backup_server: &mut Vec<String>) {
-    archives.extend(listing.archives.into_iter().filter(|a| a.name.vmid == vmid));
-    let snapshot = |volid: &String| {
-        [":backup/vm/", ":backup/ct/"].iter().any(|part| {
-            volid.split_once(part).is_some_and(|(_, rest)| rest.split('/').next() == Some(&vmid.to_string()))
-        })
-    };
-    on_backup_server.extend(listing.others.into_iter().filter(snapshot));
+impl Shelves {
+    /// Lists the backups on every usable backup storage, in one remote execution.
+    pub fn read(host: &dyn Host, facts: &NodeFacts, only: Option<&StorageId>) -> Result<Self, PveError> {
+        let wanted = |id: &StorageId| only.is_none_or(|only| only == id);
+        let storages = facts.storages.iter().filter(|s| s.allows("backup") && wanted(&s.id));
+        let (usable, unusable): (Vec<_>, Vec<_>) = storages.partition(|s| s.enabled && s.active);
+        let mut shelves = Self { listings: Vec::new(), unread: BTreeMap::new() };
+        for storage in unusable {
+            let reason = if storage.enabled { "it is not active" } else { "it is disabled" };
+            shelves.unread.insert(storage.id.clone(), reason.to_owned());
+        }
+        let commands: Vec<_> = usable.iter().map(|s| s.list_backups()).collect();
+        let answers = host.run_all(&commands)?;
+        for ((storage, command), answer) in usable.iter().zip(&commands).zip(&answers) {
+            match archives_in(host, command, answer) {
+                Ok(listing) => shelves.listings.push(listing),
+                Err(PveError::Host(error)) => return Err(error.into()),
+                Err(error) => {
+                    shelves.unread.insert(storage.id.clone(), error.to_string());
+                }
+            }
+        }
+        Ok(shelves)
+    }
+
+    /// The newest backup of each guest.
+    pub fn newest(&self) -> BTreeMap<Vmid, &Archive> {
+        let mut newest: BTreeMap<Vmid, &Archive> = BTreeMap::new();
+        for archive in self.listings.iter().flat_map(|listing| &listing.archives) {
+            let entry = newest.entry(archive.name.vmid).or_insert(archive);
+            if archive.name.time > entry.name.time {
+                *entry = archive;
+            }
+        }
+        newest
+    }
+
+    /// What they say about one guest.
+    fn look(&self, facts: &NodeFacts, holder: Holder, vmid: Vmid) -> NodeLook {
+        let of_guest = |a: &&Archive| a.name.vmid == vmid;
+        let archives = self.listings.iter().flat_map(|listing| &listing.archives).filter(of_guest);
+        let mut archives: Vec<_> = archives.cloned().collect();
+        archives.sort_by(|a, b| (b.name.time, &b.volid).cmp(&(a.name.time, &a.volid)));
+        let is_snapshot = |volid: &&String| {
+            [":backup/vm/", ":backup/ct/"].iter().any(|part| {
+                let rest = volid.split_once(part).map(|(_, rest)| rest);
+                rest.is_some_and(|rest| rest.split('/').next() == Some(&vmid.to_string()))
+            })
+        };
+        let others = self.listings.iter().flat_map(|listing| &listing.others);
+        NodeLook {
+            facts: facts.clone(),
+            holder,
+            archives,
+            unread: self.unread.clone(),
+            on_backup_server: others.filter(is_snapshot).cloned().collect(),
+        }
+    }
 }
 
 /// What is inside the chosen archive, and where it is: one remote execution.
@@ -295,7 +319,8 @@ pub fn look_into(host: &dyn Host, volid: &VolumeId) -> Result<ArchiveLook, PveEr
     Ok(ArchiveLook { config: GuestConfig::parse(config), path })
 }
 
-fn extract_config(volid: &VolumeId) -> Command {
+/// Asks for the configuration inside a backup.
+pub fn extract_config(volid: &VolumeId) -> Command {
     Command::read("pvesm").args(["extractconfig", volid.as_str()])
 }
 

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use restore_vm::{app, args::Args};
+use restore_vm::{app, args::Cli};
 
 fn main() -> ExitCode {
-    match restore_common::cli::parse::<Args>() {
-        Ok(args) => app::run(&args),
+    match restore_common::cli::parse::<Cli>() {
+        Ok(cli) => app::run(&cli),
         Err(exit) => exit,
     }
 }

@@ -1,66 +1,103 @@
 //! Which node: every node of the project is asked at the same time, and the one that has to do with the guest is chosen.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
 use restore_common::{
     homelab::{Environment, NodeRef},
     procedure::Problem,
-    pve::PveError,
+    pve::{PveError, Vmid},
     remote::{HostError, ReadOnly, SshEnv, SshHost, SshTarget},
 };
 
 use crate::{
-    args::Args,
+    args::{Args, Options},
     look::{Holder, NodeLook, look_at},
 };
 
-/// A node that answered.
+/// A node that answered, and what it knows about one guest.
 pub struct Reached {
     /// What the project says about it.
     pub node: NodeRef,
     /// The connection.
-    pub host: SshHost,
+    pub host: Arc<SshHost>,
     /// What it knows about the guest.
     pub look: NodeLook,
 }
 
-/// All nodes that were asked.
+/// All nodes that were asked about one guest.
 pub struct Survey {
     /// Those that answered.
     pub reached: Vec<Reached>,
     /// Those that could not be asked. Their silence is not a "no".
-    pub silent: Vec<(NodeRef, PveError)>,
+    pub silent: Vec<(NodeRef, Arc<PveError>)>,
 }
 
-/// Connects to every node and looks, at the same time. One connection and two remote executions a node.
-pub fn survey(args: &Args, environments: &[Environment]) -> anyhow::Result<Survey> {
-    let env = SshEnv::from_process();
-    let nodes = distinct(args, environments)?;
-    let looks: Vec<_> = thread::scope(|scope| {
-        let started: Vec<_> = nodes.iter().map(|node| scope.spawn(|| look(args, node, &env))).collect();
-        started.into_iter().map(|thread| thread.join()).collect()
-    });
-    let mut survey = Survey { reached: Vec::new(), silent: Vec::new() };
-    for (node, result) in nodes.into_iter().zip(looks) {
-        match result.map_err(|_| anyhow::anyhow!("the look at {} ended unexpectedly", node.address))? {
-            Ok((host, look)) => survey.reached.push(Reached { node, host, look }),
-            Err(error) => survey.silent.push((node, error)),
+/// A node of the project, and the connection to it where there is one.
+pub struct Contact {
+    /// What the project says about it.
+    pub node: NodeRef,
+    /// The connection, or why there is none.
+    pub host: Result<Arc<SshHost>, Arc<PveError>>,
+}
+
+/// Connects to every node, at the same time.
+pub fn connect_all(options: &Options, environments: &[Environment]) -> anyhow::Result<Vec<Contact>> {
+    let nodes = distinct(options, environments)?;
+    let hosts = at_once(&nodes, |node| connect(options, node))?;
+    let contact = |(node, host): (NodeRef, Result<SshHost, HostError>)| Contact {
+        node,
+        host: host.map(Arc::new).map_err(|error| Arc::new(error.into())),
+    };
+    Ok(nodes.into_iter().zip(hosts).map(contact).collect())
+}
+
+/// Looks at every node for some guests, at the same time: a survey for each guest. Two remote executions a node.
+pub fn survey(options: &Options, contacts: &[Contact], vmids: &[Vmid]) -> anyhow::Result<Vec<Survey>> {
+    let looks = at_once(contacts, |contact| {
+        let host = contact.host.as_ref().map_err(Arc::clone)?;
+        look_at(&ReadOnly(host.as_ref()), vmids, options.storage.as_ref()).map_err(Arc::new)
+    })?;
+    let mut surveys: Vec<Survey> =
+        vmids.iter().map(|_| Survey { reached: Vec::new(), silent: Vec::new() }).collect();
+    for (contact, result) in contacts.iter().zip(looks) {
+        let node = &contact.node;
+        match (result, &contact.host) {
+            (Ok(looks), Ok(host)) => {
+                let wanted =
+                    |look: &NodeLook| options.node.as_ref().is_none_or(|name| look.facts.name == *name);
+                for (survey, look) in surveys.iter_mut().zip(looks).filter(|(_, look)| wanted(look)) {
+                    survey.reached.push(Reached { node: node.clone(), host: Arc::clone(host), look });
+                }
+            }
+            (Err(error), _) => surveys.iter_mut().for_each(|survey| {
+                survey.silent.push((node.clone(), Arc::clone(&error)));
+            }),
+            (Ok(_), Err(_)) => {}
         }
     }
-    if let Some(name) = &args.node {
-        survey.reached.retain(|reached| reached.look.facts.name == *name);
-    }
-    Ok(survey)
+    Ok(surveys)
+}
+
+/// Does the same with each of some things at the same time.
+pub fn at_once<T: Sync, R: Send>(things: &[T], act: impl Fn(&T) -> R + Sync) -> anyhow::Result<Vec<R>> {
+    thread::scope(|scope| {
+        let act = &act;
+        let started: Vec<_> = things.iter().map(|thing| scope.spawn(move || act(thing))).collect();
+        started
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("the look at a node ended unexpectedly")))
+            .collect()
+    })
 }
 
 /// The nodes to ask, each once: environments may share one. Nodes that are known to have another name than `--node`
 /// are left out.
-fn distinct(args: &Args, environments: &[Environment]) -> anyhow::Result<Vec<NodeRef>> {
+fn distinct(options: &Options, environments: &[Environment]) -> anyhow::Result<Vec<NodeRef>> {
     let mut nodes: Vec<NodeRef> = Vec::new();
     for environment in environments {
         let node = environment.node()?;
         let other_name =
-            args.node.as_ref().is_some_and(|name| node.node.as_ref().is_some_and(|known| known != name));
+            options.node.as_ref().is_some_and(|name| node.node.as_ref().is_some_and(|known| known != name));
         let seen = nodes.iter().any(|n| n.address == node.address && n.ssh_port == node.ssh_port);
         if !other_name && !seen {
             nodes.push(node.clone());
@@ -69,19 +106,13 @@ fn distinct(args: &Args, environments: &[Environment]) -> anyhow::Result<Vec<Nod
     Ok(nodes)
 }
 
-fn look(args: &Args, node: &NodeRef, env: &SshEnv) -> Result<(SshHost, NodeLook), PveError> {
-    let host = SshHost::connect(&target(args, node), env)?;
-    let look = look_at(&ReadOnly(&host), args.vmid, args.storage.as_ref())?;
-    Ok((host, look))
-}
-
 /// Connects to a node.
-pub fn connect(args: &Args, node: &NodeRef) -> Result<SshHost, HostError> {
-    SshHost::connect(&target(args, node), &SshEnv::from_process())
+pub fn connect(options: &Options, node: &NodeRef) -> Result<SshHost, HostError> {
+    SshHost::connect(&target(options, node), &SshEnv::from_process())
 }
 
-fn target(args: &Args, node: &NodeRef) -> SshTarget {
-    let common = &args.common;
+fn target(options: &Options, node: &NodeRef) -> SshTarget {
+    let common = &options.common;
     SshTarget {
         label: label(node),
         address: node.address.clone(),
@@ -139,7 +170,7 @@ fn several(args: &Args, what: &str, nodes: &[String]) -> Problem {
 fn nobody(
     args: &Args,
     mut reached: Vec<Reached>,
-    silent: Vec<(NodeRef, PveError)>,
+    silent: Vec<(NodeRef, Arc<PveError>)>,
 ) -> Result<Reached, Vec<Problem>> {
     if !silent.is_empty() {
         return Err(silent.into_iter().map(|(_, error)| could_not_ask(&error)).collect());

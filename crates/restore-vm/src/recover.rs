@@ -132,7 +132,7 @@ fn host_of(args: &Args, past: &Past) -> anyhow::Result<(SshHost, Assignment)> {
             ui::sanitize(&assignment.reached_by)
         ))
     })?;
-    Ok((nodes::connect(args, node.node()?)?, assignment))
+    Ok((nodes::connect(&args.options, node.node()?)?, assignment))
 }
 
 fn unreadable(past: &Past, error: serde_json::Error) -> anyhow::Error {

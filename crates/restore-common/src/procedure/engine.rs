@@ -32,6 +32,8 @@ pub struct Session<'a> {
     pub dry_run: bool,
     /// Do not ask.
     pub yes: bool,
+    /// The plan was shown and agreed to before, together with others.
+    pub agreed: bool,
     /// Folder of the journals.
     pub journals: PathBuf,
     /// Name of this run's journal: `restore-vm-101`.
@@ -99,7 +101,9 @@ pub fn refuse(
 
 /// Shows the plan, asks, does, proves, reports.
 pub fn carry_out<C: Workplace>(session: &Session<'_>, plan: Plan<C>, context: &mut C) -> Report {
-    session.reporter.plan(&show::plan(&plan, session.dry_run));
+    if !session.agreed {
+        session.reporter.plan(&show::plan(&plan, session.dry_run));
+    }
     let mut report = first_report(session, &plan);
     if session.dry_run {
         "nothing was changed: this was a dry run".clone_into(&mut report.state);
@@ -270,7 +274,7 @@ fn planned<C>(step: &Step<C>) -> StepRecord {
 
 /// Asks. `None` is a yes; anything else is how the run ends.
 fn declined(session: &Session<'_>, question: &Question, report: &mut Report) -> Option<Exit> {
-    if session.yes {
+    if session.yes || session.agreed {
         return None;
     }
     let mut prompt = session.prompt.borrow_mut();

@@ -30,3 +30,4 @@ pub use plan::{Action, Check, Inspect, OnFailure, Plan, Question, Step, Undo, Wo
 pub use report::{CheckResult, CheckStatus, Kept, Problem, Report, StepRecord, StepStatus};
 pub use reporter::{Reporter, TerminalReporter};
 pub use run::Run;
+pub use show::{one_line, plan_text, problems_text};

@@ -39,6 +39,8 @@ pub trait Reporter {
 pub struct TerminalReporter {
     mode: ProgressMode,
     silent: bool,
+    /// What each line begins with: the guest, where several are worked on at once.
+    lead: String,
     bar: RefCell<Option<Progress>>,
     title: RefCell<String>,
 }
@@ -46,13 +48,20 @@ pub struct TerminalReporter {
 impl TerminalReporter {
     /// A reporter; `silent` says nothing but what is needed to answer the question.
     pub fn new(mode: ProgressMode, silent: bool) -> Self {
-        Self { mode, silent, bar: RefCell::default(), title: RefCell::default() }
+        Self { mode, silent, lead: String::new(), bar: RefCell::default(), title: RefCell::default() }
+    }
+
+    /// Begins every line with these words, to tell the lines of several reporters apart.
+    #[must_use]
+    pub fn lead(mut self, words: impl Into<String>) -> Self {
+        self.lead = words.into();
+        self
     }
 
     fn line(&self, text: &str) {
         if !self.silent {
             // A terminal that is gone must not end the run in its middle.
-            let _ = suspended(|| writeln!(io::stderr(), "{text}"));
+            let _ = suspended(|| writeln!(io::stderr(), "{}{text}", self.lead));
         }
     }
 
@@ -87,7 +96,8 @@ impl Reporter for TerminalReporter {
 
     fn progress(&self, done: u64, total: u64) {
         let mut bar = self.bar.borrow_mut();
-        bar.get_or_insert_with(|| Progress::start(self.mode, "     ", Some(total))).set(done);
+        let title = || if self.lead.is_empty() { "     " } else { self.lead.as_str() };
+        bar.get_or_insert_with(|| Progress::start(self.mode, title(), Some(total))).set(done);
     }
 
     fn step_done(&self, note: Option<&str>, took: Duration) {

@@ -12,6 +12,23 @@ use crate::ui::{format, sanitize};
 
 const WIDTH: usize = 80;
 
+/// The summary of a plan, for programs that show several plans before one question.
+pub fn plan_text<C>(of: &Plan<C>, dry_run: bool) -> String {
+    plan(of, dry_run)
+}
+
+/// Everything that speaks against some work, with what to do about it.
+pub fn problems_text(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    show_problems(&mut text, problems);
+    text
+}
+
+/// How a run ended, in a line.
+pub fn one_line(report: &Report) -> String {
+    report.headline()
+}
+
 /// The summary before the question. It goes to standard error.
 pub(super) fn plan<C>(plan: &Plan<C>, dry_run: bool) -> String {
     let mut text = String::new();

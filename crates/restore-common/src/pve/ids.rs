@@ -20,6 +20,9 @@ pub struct Vmid(u32);
 impl Vmid {
     const RANGE: std::ops::RangeInclusive<u32> = 100..=999_999_999;
 
+    /// The lowest there is.
+    pub const LOWEST: Self = Self(100);
+
     /// The number itself.
     pub fn get(self) -> u32 {
         self.0

@@ -2,11 +2,11 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    sync::{Mutex, PoisonError},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, WeakProgressBar};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{format, sanitize};
 
@@ -38,17 +38,13 @@ impl ProgressMode {
     }
 }
 
-/// The bar that is on the screen, for whoever writes to it meanwhile.
-static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+/// The bars that are on the screen: one for each piece of work that goes on at the same time.
+static SCREEN: LazyLock<MultiProgress> =
+    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
-/// Runs `write` with the bar, if there is one, out of the way.
+/// Runs `write` with the bars, if there are any, out of the way.
 pub fn suspended<T>(write: impl FnOnce() -> T) -> T {
-    let bar =
-        SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
-    match bar {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
+    SCREEN.suspend(write)
 }
 
 /// Progress of one piece of work, from its start to [`Progress::finish`] or drop.
@@ -152,12 +148,13 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Display::Bar(bar) = &self.display {
             bar.finish_and_clear();
+            SCREEN.remove(bar);
         }
     }
 }
 
 fn bar(title: &str, total: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+    let bar = SCREEN.add(ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()));
     // Where no time left can be told, the time taken shows that work goes on.
     let clock = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         if state.len().is_none() {
@@ -171,7 +168,6 @@ fn bar(title: &str, total: Option<u64>) -> ProgressBar {
     }
     bar.set_message(title.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
-    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
     bar
 }
 

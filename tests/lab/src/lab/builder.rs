@@ -51,6 +51,7 @@ pub struct LabBuilder {
     backups: Vec<&'static str>,
     extra: Vec<(String, String)>,
     storages: String,
+    more: Vec<u32>,
 }
 
 impl Default for LabBuilder {
@@ -70,7 +71,15 @@ impl LabBuilder {
             backups,
             extra: Vec::new(),
             storages: String::new(),
+            more: Vec::new(),
         }
+    }
+
+    /// Adds small VMs with these numbers. They have no address and are not started.
+    #[must_use]
+    pub fn more_vms(mut self, vmids: &[u32]) -> Self {
+        self.more = vmids.to_vec();
+        self
     }
 
     /// Major version of Proxmox VE.
@@ -133,11 +142,14 @@ impl LabBuilder {
         shell.link_programs(&simulator)?;
         let node = Node::open(&shell.root, self.version)?;
         make_guests(&node, &addresses)?;
+        for vmid in &self.more {
+            make_small_vm(&node, *vmid)?;
+        }
         for (path, text) in &self.extra {
             node.write(path, text)?;
         }
         for time in &self.backups {
-            back_up(&simulator, &shell, self.compress, time)?;
+            back_up(&simulator, &shell, self.compress, time, &self.more)?;
         }
         for (kind, vmid) in [(GuestKind::Vm, VM), (GuestKind::Ct, CT)] {
             node.power_on(kind, vmid).map_err(|failure| io::Error::other(failure.text))?;
@@ -329,6 +341,18 @@ fn make_guests(node: &Node, addresses: &Addresses) -> io::Result<()> {
     Ok(())
 }
 
+fn make_small_vm(node: &Node, vmid: u32) -> io::Result<()> {
+    node.write(
+        &node.config_path(GuestKind::Vm, vmid),
+        &format!(
+            "boot: order=scsi0\ncores: 1\nmemory: 128\nname: small-{vmid}\nscsi0: local-lvm:vm-{vmid}-disk-0,size=4M\ntags: small\n"
+        ),
+    )?;
+    let mut system = seeded(&format!("small-{vmid}"), 256 << 10);
+    system[..BOOT_SIGNATURE.len()].copy_from_slice(BOOT_SIGNATURE);
+    disk(node, &format!("local-lvm:vm-{vmid}-disk-0"), 4 << 20, &system)
+}
+
 /// A sparse volume that begins with `content`.
 fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::Result<()> {
     let place = node.place(volid).map_err(|failure| io::Error::other(failure.text))?;
@@ -340,10 +364,13 @@ fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a backup of each guest with the node's own program and gives it the time that was asked for.
-fn back_up(simulator: &Path, shell: &ShellNode, compress: &str, time: &str) -> io::Result<()> {
+fn back_up(simulator: &Path, shell: &ShellNode, compress: &str, time: &str, more: &[u32]) -> io::Result<()> {
     let dump = shell.root.join("var/lib/vz/dump");
     let before = names(&dump)?;
-    let words = ["vzdump", "101", "102", "--storage", "local", "--compress", compress, "--remove", "0"];
+    let more: Vec<_> = more.iter().map(u32::to_string).collect();
+    let mut words = vec!["vzdump", "101", "102"];
+    words.extend(more.iter().map(String::as_str));
+    words.extend(["--storage", "local", "--compress", compress, "--remove", "0"]);
     let output = simulate(simulator, shell, &words)?;
     if !output.status.success() {
         let said =

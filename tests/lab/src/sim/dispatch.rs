@@ -1,6 +1,6 @@
 //! From a command line to the program that it names.
 
-use std::process::Command;
+use std::{process::Command, time::SystemTime};
 
 use super::args::Parsed;
 use super::shell::{TOOLS, translated};
@@ -9,8 +9,9 @@ use super::{Io, Node, cli, compress, fault, ha, pct, pvesh, pvesm, qm, qmrestore
 
 /// Runs a command on a node; gives its exit status.
 pub fn run(node: &Node, argv: &[String], io: &mut Io<'_>) -> i32 {
+    let begun = SystemTime::now();
     let exit = fault::strike(node, argv, io).unwrap_or_else(|| program(node, argv, io));
-    if let Err(error) = node.record(argv, exit) {
+    if let Err(error) = node.record(argv, begun, exit) {
         io.complain(&format!("pve-sim: cannot write the journal: {error}"));
     }
     exit

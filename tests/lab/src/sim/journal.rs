@@ -26,6 +26,8 @@ pub enum Effect {
 /// One command that was run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Seconds since 1970, when it began.
+    pub begun: f64,
     /// Seconds since 1970, when it ended.
     pub time: f64,
     /// Its words.
@@ -64,9 +66,10 @@ impl Effect {
 
 impl Node {
     /// Appends a command to the journal, in one write.
-    pub fn record(&self, argv: &[String], exit: i32) -> io::Result<()> {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let entry = Entry { time, argv: argv.to_vec(), effect: Effect::of(argv), exit };
+    pub fn record(&self, argv: &[String], begun: SystemTime, exit: i32) -> io::Result<()> {
+        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let (begun, time) = (since(begun), since(SystemTime::now()));
+        let entry = Entry { begun, time, argv: argv.to_vec(), effect: Effect::of(argv), exit };
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         File::options().create(true).append(true).open(self.path(JOURNAL))?.write_all(&line)
