@@ -28,7 +28,7 @@ pub struct Bench {
 
 impl Bench {
     fn start(pve: u8) -> std::io::Result<Self> {
-        let lab = LabBuilder::new().pve(pve).start()?;
+        let lab = LabBuilder::new().pve(pve).small().start()?;
         lab.watch_tools()?;
         let (mut before, mut newest) = (BTreeMap::new(), BTreeMap::new());
         for (kind, vmid) in [(GuestKind::Vm, VM), (GuestKind::Ct, CT)] {

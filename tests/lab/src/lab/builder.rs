@@ -52,6 +52,9 @@ pub struct LabBuilder {
     extra: Vec<(String, String)>,
     storages: String,
     more: Vec<u32>,
+    /// Bytes of the VM's system disk, and of the data in the guests' largest files.
+    disk: u64,
+    data: usize,
 }
 
 impl Default for LabBuilder {
@@ -72,6 +75,8 @@ impl LabBuilder {
             extra: Vec::new(),
             storages: String::new(),
             more: Vec::new(),
+            disk: DISK_SIZE,
+            data: 1 << 20,
         }
     }
 
@@ -110,6 +115,14 @@ impl LabBuilder {
         self
     }
 
+    /// The guests hold as little as they can, for tests that need speed more than data.
+    #[must_use]
+    pub fn small(mut self) -> Self {
+        // The node rounds volumes up to 4 MiB.
+        (self.disk, self.data) = (4 << 20, 128 << 10);
+        self
+    }
+
     /// Adds a storage, as a section of `storage.cfg`.
     #[must_use]
     pub fn storage(mut self, section: &str) -> Self {
@@ -141,7 +154,7 @@ impl LabBuilder {
         lay_out(&shell.root, &addresses, &self.storages)?;
         shell.link_programs(&simulator)?;
         let node = Node::open(&shell.root, self.version)?;
-        make_guests(&node, &addresses)?;
+        make_guests(&node, &addresses, self.disk, self.data)?;
         for vmid in &self.more {
             make_small_vm(&node, *vmid)?;
         }
@@ -298,23 +311,25 @@ fn lay_out(root: &Path, addresses: &Addresses, storages: &str) -> io::Result<()>
     settings.write(root)
 }
 
-fn make_guests(node: &Node, addresses: &Addresses) -> io::Result<()> {
+/// `size` is that of the VM's system disk, in whole MiB.
+fn make_guests(node: &Node, addresses: &Addresses, size: u64, data: usize) -> io::Result<()> {
     node.write(
         &node.config_path(GuestKind::Vm, VM),
         &format!(
             "agent: 1\nboot: order=scsi0\ncores: 1\nefidisk0: local-lvm:vm-101-disk-1,efitype=4m,size=4M\n\
              ipconfig0: ip={}/8,gw=127.0.0.1\nmemory: 512\nname: prod-web\n\
              net0: virtio=BC:24:11:00:00:65,bridge=vmbr0,firewall=1\nonboot: 1\nostype: l26\n\
-             scsi0: local-lvm:vm-101-disk-0,size=8M\nscsihw: virtio-scsi-single\n\
+             scsi0: local-lvm:vm-101-disk-0,size={}M\nscsihw: virtio-scsi-single\n\
              smbios1: uuid=11111111-2222-4333-8444-555555555555\n\
              vmgenid: 66666666-7777-4888-9999-aaaaaaaaaaaa\n",
-            addresses.vm
+            addresses.vm,
+            size >> 20
         ),
     )?;
     node.write(&Node::firewall_path(VM), "[OPTIONS]\n\nenable: 1\n\n[RULES]\n\nIN SSH(ACCEPT) -log nolog\n")?;
-    let mut system = seeded("system", 3 << 20);
+    let mut system = seeded("system", 3 * data);
     system[..BOOT_SIGNATURE.len()].copy_from_slice(BOOT_SIGNATURE);
-    disk(node, "local-lvm:vm-101-disk-0", DISK_SIZE, &system)?;
+    disk(node, "local-lvm:vm-101-disk-0", size, &system)?;
     disk(node, "local-lvm:vm-101-disk-1", 4 << 20, &seeded("efi", 20_480))?;
     node.write(
         &node.config_path(GuestKind::Ct, CT),
@@ -331,7 +346,7 @@ fn make_guests(node: &Node, addresses: &Addresses) -> io::Result<()> {
         ("etc/hostname", b"prod-dns\n"),
         ("sbin/init", b"#!/bin/sh\n"),
         ("root/hello.txt", b"hello\n"),
-        ("var/lib/dns/zone.bin", &seeded("zone", 1 << 20)),
+        ("var/lib/dns/zone.bin", &seeded("zone", data)),
     ];
     for (name, content) in files {
         let path = node.path(&place.path).join(name);

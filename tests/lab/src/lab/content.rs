@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of the VM's system disk.
+/// Bytes of the VM's system disk, unless the lab is small.
 pub const DISK_SIZE: u64 = 8 << 20;
 
 /// Bytes that look random and are the same each time: the digests of `SEED:0`, `SEED:1`, … one after the other.
