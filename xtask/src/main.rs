@@ -41,6 +41,8 @@ enum Task {
         #[arg(long, default_value = "8")]
         pve: String,
     },
+    /// Run the programs in a terminal and put what they show into the documents
+    Capture,
     /// Measure every figure that this project promises
     Bench {
         /// As JSON
@@ -71,6 +73,12 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Lab { pve } => {
             lab_programs(&cargo)?;
             cargo.program("debug", "restore-lab", &["shell", "--pve", &pve])
+        }
+        Task::Capture => {
+            lab_programs(&cargo)?;
+            cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
+            let page = cargo.root().join("docs/BACKUP-RESTORE.md");
+            cargo.program("debug", "restore-captures", &[&page.to_string_lossy()])
         }
         Task::Bench { json } => {
             cargo.run(&["build", "--quiet", "--release", "--package", "restore-vm"])?;

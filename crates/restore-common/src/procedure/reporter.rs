@@ -8,7 +8,7 @@ use std::{
 
 use console::style;
 
-use super::{CheckResult, CheckStatus};
+use super::{CheckResult, CheckStatus, show};
 use crate::ui::{Progress, ProgressMode, format, sanitize, suspended};
 
 /// Told what happens while a plan is carried out.
@@ -65,6 +65,13 @@ impl TerminalReporter {
         }
     }
 
+    /// What came of a step or a check, below its title and never wider than the terminal where words allow.
+    fn result(&self, words: &str) {
+        let mut text = String::new();
+        show::wrapped(&mut text, "      ", 8, words);
+        text.lines().for_each(|line| self.line(line));
+    }
+
     fn begin(&self, lead: &str, title: &str) {
         self.line(&format!("{lead}{}", sanitize(title)));
         title.clone_into(&mut self.title.borrow_mut());
@@ -90,7 +97,7 @@ impl Reporter for TerminalReporter {
     fn note(&self, text: &str) {
         match self.bar.borrow_mut().as_mut() {
             Some(bar) => bar.message(text),
-            None => self.line(&format!("      {}", sanitize(text))),
+            None => self.result(&sanitize(text)),
         }
     }
 
@@ -103,18 +110,14 @@ impl Reporter for TerminalReporter {
     fn step_done(&self, note: Option<&str>, took: Duration) {
         self.end();
         let note = note.map(|n| format!(": {}", sanitize(n))).unwrap_or_default();
-        self.line(&format!(
-            "      {} in {}{note}",
-            style("done").for_stderr().green(),
-            format::duration(took)
-        ));
+        self.result(&format!("{} in {}{note}", style("done").for_stderr().green(), format::duration(took)));
     }
 
     fn step_failed(&self, error: &anyhow::Error, took: Duration) {
         self.end();
         let mark = style("failed").for_stderr().red().bold();
         let text = format!("{error:#}");
-        self.line(&format!("      {mark} after {}: {}", format::duration(took), sanitize(&text)));
+        self.result(&format!("{mark} after {}: {}", format::duration(took), sanitize(&text)));
     }
 
     fn rolling_back(&self) {
@@ -136,6 +139,6 @@ impl Reporter for TerminalReporter {
             CheckStatus::Failed => style("FAILED").for_stderr().red().bold(),
             CheckStatus::Skipped => style("skipped").for_stderr().yellow(),
         };
-        self.line(&format!("      {mark}: {}", sanitize(&result.saw)));
+        self.result(&format!("{mark}: {}", sanitize(&result.saw)));
     }
 }

@@ -128,7 +128,7 @@ fn line(text: &mut String, content: &str) {
 }
 
 /// Adds `content` after `lead`, its further lines indented, none longer than the terminal where words allow.
-fn wrapped(text: &mut String, lead: &str, indent: usize, content: &str) {
+pub(super) fn wrapped(text: &mut String, lead: &str, indent: usize, content: &str) {
     let mut row = lead.to_owned();
     let mut fresh = true;
     for word in content.split(' ') {
@@ -186,7 +186,8 @@ impl Report {
     /// The report for people. It goes to standard output.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        line(&mut text, &format!("{}: {}", style(sanitize(&self.title)).bold(), self.headline()));
+        let title = style(sanitize(&self.title)).bold();
+        wrapped(&mut text, "", 2, &format!("{title}: {}", self.headline()));
         if let Some(error) = &self.error {
             text.push('\n');
             show_error(&mut text, error);
