@@ -62,7 +62,7 @@ pub fn is_quiet_within(lab: &Lab, limit: Duration) -> bool {
         if Instant::now() > deadline {
             return false;
         }
-        std::thread::park_timeout(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(25));
     }
     true
 }
