@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     args::CheckLevel,
     conflicts::Conflict,
+    ha::Managed,
     look::{ArchiveLook, Guest},
     place::Placement,
 };
@@ -55,6 +56,8 @@ pub struct Assignment {
     pub unique: bool,
     /// Start the guest afterwards; or why not.
     pub start: Start,
+    /// High availability looks after the guest: it is taken out and back.
+    pub ha: Option<Managed>,
     /// Its links are set down before it is started.
     pub link_down: bool,
     /// Addresses of it that somebody else has.

@@ -15,6 +15,7 @@ use crate::{
     choose::{Selector, choose},
     conflicts::{self, Conflict},
     disks,
+    ha::{self, Managed},
     look::{ArchiveLook, Guest, Holder, NodeLook, look_for, look_into},
     place::{Placement, Wish, destinations, place},
     problems::{self, Prospect},
@@ -35,7 +36,7 @@ pub struct Known {
     pub proof: GuestChecks,
 }
 
-/// Decides every part of the restore. At most three remote executions.
+/// Decides every part of the restore. At most four remote executions.
 ///
 /// The inner error lists everything that speaks against it; the outer one is a question that could not be asked.
 pub fn decide(
@@ -68,6 +69,10 @@ pub fn decide(
         safety: safety.as_ref(),
     });
     found.extend(no_safety);
+    let ha = Managed::find(&look.facts, archive.name.kind, target);
+    if let Some(managed) = &ha {
+        found.extend(ha::problem(host, managed, &holder, target != args.vmid)?);
+    }
     let kind = archive.name.kind;
     let kept = |guest: &Guest| disks::kept(kind, &guest.config, &inside.config, args.discard_excluded);
     let excluded = holder.here().map(kept).unwrap_or_default();
@@ -85,7 +90,7 @@ pub fn decide(
         Some(_) => Vec::new(),
         None => conflicts::find(host, &look.facts.name, target, &inside.config, &known.proof.ports)?,
     };
-    let parts = Parts { archive, older, inside, holder, safety, excluded, placement, conflicts };
+    let parts = Parts { archive, older, inside, holder, safety, excluded, placement, conflicts, ha };
     Ok(Ok(assignment(args, look, known, parts)))
 }
 
@@ -98,16 +103,18 @@ struct Parts<'a> {
     excluded: Vec<Disk>,
     placement: Placement,
     conflicts: Vec<Conflict>,
+    ha: Option<Managed>,
 }
 
 fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> Assignment {
-    let Parts { archive, older, inside, holder, safety, excluded, placement, conflicts } = parts;
+    let Parts { archive, older, inside, holder, safety, excluded, placement, conflicts, ha } = parts;
     let target = args.target_id.unwrap_or(args.vmid);
     let kind = archive.name.kind;
     let present = holder.here().cloned();
     let overwrites = present.is_some();
     // With a layout of its own `pct restore` forgets bind mounts.
     let is_bind = |disk: &Disk| !placement.layout.is_empty() && disk.volume().is_none();
+    let start = start(args, &inside, &conflicts, ha.as_ref());
     Assignment {
         environment: known.environment,
         reached_by: known.reached_by,
@@ -118,7 +125,8 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         excluded,
         binds: inside.config.disks(kind).into_iter().filter(is_bind).collect(),
         room: room(&look.facts, kind, wish(args), &inside, present.as_ref()),
-        start: start(args, &inside, &conflicts),
+        ha: ha.map(|ha| if start == Start::Yes { ha } else { ha.left_stopped() }),
+        start,
         link_down: args.link_down && !links::cards(&inside.config).is_empty(),
         conflicts,
         original: look.holder.here().filter(|_| target != args.vmid).map(|guest| guest.config.clone()),
@@ -224,9 +232,12 @@ fn room(
     Some(free.saturating_add(freed.unwrap_or(0)))
 }
 
-fn start(args: &Args, inside: &ArchiveLook, conflicts: &[Conflict]) -> Start {
+fn start(args: &Args, inside: &ArchiveLook, conflicts: &[Conflict], ha: Option<&Managed>) -> Start {
     if args.no_start {
         return Start::No("`--no-start` was given".to_owned());
+    }
+    if let Some(ha) = ha.filter(|ha| !ha.is_started()) {
+        return Start::No(format!("high availability is to keep {} {}", ha.sid, ha.before));
     }
     if inside.config.flag("template") {
         return Start::No("it is a template".to_owned());

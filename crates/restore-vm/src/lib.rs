@@ -10,6 +10,7 @@ pub mod choose;
 pub mod conflicts;
 pub mod decide;
 pub mod disks;
+pub mod ha;
 pub mod identity;
 pub mod list;
 pub mod look;

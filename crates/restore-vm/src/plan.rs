@@ -11,8 +11,9 @@ use crate::{
     assignment::{Assignment, Restore, Start},
     conflicts::Conflict,
     disks::{self, DiskFate, Fate},
+    ha::{Managed, set_command},
     look::Guest,
-    steps::{archive, excluded, links, power, prove, replace, safety},
+    steps::{archive, excluded, ha, links, power, prove, replace, safety},
 };
 
 /// Columns that the summary may take beside its indent.
@@ -74,6 +75,10 @@ fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
         Start::No(reason) => format!("left stopped: {reason}"),
     };
     facts.push(("afterwards".to_owned(), after));
+    if let Some(Managed { sid, before, after }) = &what.ha {
+        let says = format!("takes no part meanwhile: {sid} is {before}, afterwards {after}");
+        facts.push(("HA".to_owned(), says));
+    }
     facts
 }
 
@@ -207,7 +212,10 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
     }
     match &what.present {
         Some(guest) => replace_steps(what, guest, &mut steps),
-        None => steps.push(new_guest_step(what)),
+        None => {
+            steps.extend(what.ha.as_ref().map(ha_out_step));
+            steps.push(new_guest_step(what));
+        }
     }
     if !what.binds.is_empty() {
         let title = format!("Put the bind mounts {} back", keys(&what.binds));
@@ -223,7 +231,24 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
         let step = Step::write("start", format!("Start {}", what.target_name()), power::start, undo);
         steps.push(step.commands([command]).keep_on_failure());
     }
+    steps.extend(what.ha.as_ref().map(ha_back_step));
     steps
+}
+
+fn ha_out_step<'a>(managed: &Managed) -> Step<Restore<'a>> {
+    let Managed { sid, before, .. } = managed;
+    let says = format!("give {sid} back to high availability, to be {before}");
+    let title = format!("Take {sid} out of high availability, and wait until it has let go");
+    let undo = Undo::By { says, run: ha::as_before };
+    Step::write("ha-out", title, ha::take_out, undo).commands([set_command(sid, "ignored")])
+}
+
+fn ha_back_step<'a>(managed: &Managed) -> Step<Restore<'a>> {
+    let Managed { sid, after, .. } = managed;
+    let title = format!("Give {sid} back to high availability, to be {after}");
+    let undo = Undo::By { says: format!("take {sid} out of high availability again"), run: ha::take_out };
+    let step = Step::write("ha-back", title, ha::give_back, undo);
+    step.commands([set_command(sid, after)]).keep_on_failure()
 }
 
 fn replace_steps<'a>(what: &Assignment, guest: &Guest, steps: &mut Vec<Step<Restore<'a>>>) {
@@ -240,6 +265,7 @@ fn replace_steps<'a>(what: &Assignment, guest: &Guest, steps: &mut Vec<Step<Rest
     let step =
         Step::write("copy-files", format!("Copy the configuration of {target}"), safety::copy_files, undo);
     steps.push(step.commands([command]));
+    steps.extend(what.ha.as_ref().map(ha_out_step));
     if guest.is_active() {
         let undo = Undo::By { says: format!("start {target} again"), run: power::start_again };
         let command = power::shutdown_command(what.kind, what.target);
@@ -334,17 +360,16 @@ fn subject(what: &Assignment, fates: &[DiskFate]) -> serde_json::Value {
         "archive_time": what.archive.name.time.to_string(),
         "archive_size": what.archive.size,
         "overwrites": what.present.is_some(),
+        "ha": what.ha,
         "disks": fates,
     })
 }
 
 fn next(what: &Assignment) -> Vec<String> {
-    match &what.start {
-        Start::Yes => Vec::new(),
-        Start::No(_) => vec![format!(
-            "start it when you are ready: `{}` on {}",
-            power::start_command(what.kind, what.target),
-            what.node
-        )],
-    }
+    let command = match (&what.start, &what.ha) {
+        (Start::Yes, _) => return Vec::new(),
+        (Start::No(_), Some(managed)) => set_command(&managed.sid, "started"),
+        (Start::No(_), None) => power::start_command(what.kind, what.target),
+    };
+    vec![format!("start it when you are ready: `{command}` on {}", what.node)]
 }

@@ -105,15 +105,6 @@ fn about_present(prospect: &Prospect<'_>, guest: &Guest, problems: &mut Vec<Prob
         ));
         problems.push(problem.hint(beside));
     }
-    if prospect.facts.ha.iter().any(|r| r.concerns(target) && r.state.as_deref() != Some("ignored")) {
-        let sid = if kind == GuestKind::Qemu { "vm" } else { "ct" };
-        problems.push(
-            Problem::new(format!(
-                "{kind} {target} is managed by high availability, which would start it meanwhile"
-            ))
-            .hint(format!("`ha-manager set {sid}:{target} --state ignored` on the node takes it out")),
-        );
-    }
     about_old_volumes(prospect, guest, problems);
 }
 

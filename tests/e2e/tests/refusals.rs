@@ -195,14 +195,6 @@ fn a_guest_that_must_not_be_overwritten_is_not(
 }
 
 #[test]
-fn a_guest_of_high_availability_is_not_overwritten() {
-    let lab = Lab::start().unwrap();
-    fs::create_dir_all(lab.path("/etc/pve/ha")).unwrap();
-    lab.write("/etc/pve/ha/resources.cfg", "vm: 101\n\tstate started\n").unwrap();
-    let _ = refuses(&lab, &["101"]).says("high availability").says("ha-manager set vm:101 --state ignored");
-}
-
-#[test]
 fn a_number_that_is_now_a_guest_of_the_other_kind_is_not_overwritten() {
     let lab = Lab::start().unwrap();
     assert!(lab.on_node(&["qm", "stop", "101"]).unwrap().status.success());

@@ -99,14 +99,27 @@ pub struct Bridge {
 pub struct HaResource {
     /// `vm:100` or `ct:200`.
     pub sid: String,
-    /// Requested state; absent means `started`.
-    pub state: Option<String>,
+    state: Option<String>,
 }
 
 impl HaResource {
-    /// Whether this entry is about the guest.
-    pub fn concerns(&self, vmid: Vmid) -> bool {
-        self.sid.split_once(':').is_some_and(|(_, id)| id == vmid.to_string())
+    /// Asks for all of them.
+    pub fn ask() -> Command {
+        json::get("/cluster/ha/resources", &[])
+    }
+
+    /// Reads the answer to [`HaResource::ask`].
+    pub fn read(host: &dyn Host, command: &Command, output: &Output) -> Result<Vec<Self>, PveError> {
+        json::parse(host, command, output)
+    }
+
+    /// The state that it is to be kept in.
+    pub fn requested(&self) -> &str {
+        match self.state.as_deref() {
+            // The old word.
+            None | Some("enabled") => "started",
+            Some(state) => state,
+        }
     }
 }
 
@@ -166,7 +179,7 @@ impl NodeFacts {
             json::get("/nodes/localhost/time", &[]),
             json::get("/nodes/localhost/storage", &[]),
             json::get("/nodes/localhost/network", &[("type", "any_bridge")]),
-            json::get("/cluster/ha/resources", &[]),
+            HaResource::ask(),
             json::get("/storage", &[]),
             json::get("/nodes/localhost/disks/lvmthin", &[]),
         ]
@@ -197,7 +210,7 @@ impl NodeFacts {
                 .map_err(|e| unreadable(host, "/nodes/localhost/time", &e))?,
             storages,
             bridges: json::parse(host, &questions[4], bridges)?,
-            ha: json::parse(host, &questions[5], ha)?,
+            ha: HaResource::read(host, &questions[5], ha)?,
             thin_pools: thin_pools(
                 &json::parse::<Vec<StorageConfig>>(host, &questions[6], configs)?,
                 // Nodes without LVM may know nothing of thin pools.

@@ -7,6 +7,7 @@ mod address;
 mod archive;
 mod config;
 mod facts;
+mod ha;
 mod ids;
 mod json;
 mod neighbours;
@@ -16,6 +17,7 @@ pub use address::{addresses_command, first_address};
 pub use archive::{Archive, ArchiveName, Compression, Listing, LocalTime, archives_in};
 pub use config::{Disk, GuestConfig, Property, map_lines};
 pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, ThinPool, running_state, tasks_in};
+pub use ha::{HaService, ha_sid};
 pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
 pub use json::PveError;
 pub use neighbours::{

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod excluded;
+pub mod ha;
 pub mod links;
 pub mod power;
 pub mod prove;

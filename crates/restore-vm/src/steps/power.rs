@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use restore_common::{
-    procedure::{Failure, Run},
+    procedure::{Failure, Interrupted, Run},
     pve::{GuestKind, Vmid, running_state},
     remote::Command,
 };
 
-use crate::assignment::Restore;
+use crate::{assignment::Restore, ha::set_command};
 
 /// How long a guest may take to shut down by itself before it is stopped.
 const GRACE: &str = "60";
@@ -45,17 +45,27 @@ pub fn start_again(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<O
 /// Step: the restored guest is started.
 pub fn start(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let command = start_command(restore.what.kind, restore.what.target);
-    run.command(restore.host, &command).map_err(|error| match &restore.found.safety {
-        Some(copy) => Failure::new(format!("{} was restored but does not start", restore.what.target_name()))
-            .hint(format!(
-                "`restore-vm {} --archive {}` goes back to what was there before",
-                restore.what.target, copy.volid
-            ))
-            .because(error)
-            .into(),
-        None => error,
+    run.command(restore.host, &command).map_err(|error| {
+        if error.is::<Interrupted>() {
+            return error;
+        }
+        let failure = Failure::new(format!("{} was restored but does not start", restore.what.target_name()));
+        let advice = after_failed_start(restore);
+        if advice.is_empty() { failure } else { failure.hint(advice) }.because(error).into()
     })?;
     Ok(None)
+}
+
+fn after_failed_start(restore: &Restore<'_>) -> String {
+    let vmid = restore.what.target;
+    let back = restore.found.safety.as_ref().map(|copy| {
+        format!("`restore-vm {vmid} --archive {}` goes back to what was there before", copy.volid)
+    });
+    let ha = restore.what.ha.as_ref().map(|managed| {
+        let command = set_command(&managed.sid, &managed.after);
+        format!("{} stays out of high availability until `{command}` gives it back", managed.sid)
+    });
+    back.into_iter().chain(ha).collect::<Vec<_>>().join("; ")
 }
 
 /// The way back of [`start`], when the operator wants to go back after all: nothing is restored over a guest that runs.

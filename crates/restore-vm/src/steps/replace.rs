@@ -2,7 +2,7 @@
 
 use restore_common::{
     procedure::{Failure, Run},
-    pve::{GuestConfig, GuestKind, PveError},
+    pve::{Disk, GuestConfig, GuestKind, PveError, StorageId},
     remote::{Command, Host, Output},
 };
 
@@ -15,6 +15,10 @@ use crate::{
 
 /// Step: the guest's disks and configuration come from the backup.
 pub fn restore(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    if restore.what.present.is_none() {
+        // Those that a guest with this number left behind: they are not this run's to remove.
+        restore.found.volumes_before = volumes_now(restore)?;
+    }
     let command = restore.what.restore_command();
     let total = restore.what.data_size();
     let found = &mut restore.found;
@@ -59,8 +63,25 @@ pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Op
     if what.kind == GuestKind::Qemu {
         run.command(restore.host, &unlock_command(what))?;
     }
-    run.command(restore.host, &destroy_command(what))?;
+    if what.ha.is_some() {
+        remove_piece_by_piece(restore, run)?;
+    } else {
+        run.command(restore.host, &destroy_command(what))?;
+    }
     Ok(Some(format!("removed {}", what.target_name())))
+}
+
+/// A guest that is among the resources of high availability cannot be destroyed without purging it from there, and what
+/// is purged cannot be put back: `ha-manager add` wants a guest that is there.
+fn remove_piece_by_piece(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
+    let what = &restore.what;
+    let there = &restore.found.volumes_before;
+    for volume in volumes_now(restore)?.into_iter().filter(|volume| !there.contains(volume)) {
+        run.command(restore.host, &Command::destroy("pvesm").args(["free", &volume]))?;
+    }
+    let files = [what.kind.config_path(what.target), firewall_path(what.target)];
+    run.command(restore.host, &Command::destroy("rm").arg("-f").args(files))?;
+    Ok(())
 }
 
 fn unlock_command(what: &Assignment) -> Command {
@@ -153,17 +174,24 @@ pub fn write_config(restore: &Restore<'_>, run: &Run<'_>, text: &str) -> anyhow:
     Ok(())
 }
 
-/// Lists the volumes with the target's number, on each storage that the present guest uses.
+/// Lists the volumes with the target's number, on each storage that the present guest uses; without one, on each that
+/// the backup's disks go to.
 pub fn list_volumes(what: &Assignment) -> Vec<Command> {
-    let Some(guest) = &what.present else { return Vec::new() };
-    let mut storages: Vec<_> =
-        guest.config.disks(guest.kind).iter().filter_map(restore_common::pve::Disk::storage).collect();
-    storages.extend(what.placement.storage.clone());
-    storages
-        .extend(what.placement.layout.iter().filter_map(|(_, value)| value.split(':').next()?.parse().ok()));
+    let Placement { storage, layout } = &what.placement;
+    let named = layout.iter().filter_map(|(_, value)| value.split(':').next()?.parse().ok());
+    let mut storages: Vec<_> = storage.iter().cloned().chain(named).collect();
+    match &what.present {
+        Some(guest) => storages.extend(guest.config.disks(guest.kind).iter().filter_map(Disk::storage)),
+        None if storages.is_empty() => {
+            let keys = crate::disks::keys_in_archive(what.kind, &what.inside.config);
+            let disks = what.inside.config.disks(what.kind);
+            storages.extend(disks.iter().filter(|d| keys.contains(&d.key)).filter_map(Disk::storage));
+        }
+        None => {}
+    }
     storages.sort();
     storages.dedup();
-    let list = |storage: restore_common::pve::StorageId| {
+    let list = |storage: StorageId| {
         Command::read("pvesm").args(["list", storage.as_str(), "--vmid", &what.target.to_string()])
     };
     storages.into_iter().map(list).collect()

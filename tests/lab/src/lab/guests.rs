@@ -1,4 +1,4 @@
-//! Guests that answer on TCP while they run.
+//! Guests that answer on TCP while they run, and the HA service that keeps some of them running.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::sim::{GuestKind, Node};
+use crate::sim::{GuestKind, Node, ha};
 
 /// How often the power state is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -45,6 +45,8 @@ impl Guests {
                 // The settings may change while the lab runs, so the node is opened anew.
                 let guard = look.lock();
                 if let Ok(node) = Node::open(&root, version) {
+                    // What it cannot do now it does in its next round.
+                    drop(ha::work(&node));
                     for guest in &guests {
                         serve(&node, guest, &mut open);
                     }

@@ -1,4 +1,10 @@
-//! High availability: its resources, and `ha-manager`. The lab's HA service acts at once.
+//! High availability: its resources, its service, and `ha-manager`.
+//!
+//! The service acts at once, unless `ha-lag-ms` lets it notice changes as late as a real one does.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::clock;
 use super::node::cluster::{HA_RESOURCES, Section, SectionFile};
@@ -7,6 +13,9 @@ use super::{Io, Parsed};
 
 /// The settings of a resource that a call can give.
 const SETTINGS: [&str; 6] = ["comment", "failback", "group", "max_relocate", "max_restart", "state"];
+
+/// What the service has made of its resources.
+const MANAGER_STATUS: &str = "/etc/pve/ha/manager_status";
 
 /// A guest as HA names it: `vm:100`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +121,13 @@ pub(super) fn set(node: &Node, call: &Parsed) -> Outcome {
         section.settings.retain(|(name, _)| name != key);
     }
     apply(section, call);
+    let clears = matches!(section.get("state"), Some("ignored" | "disabled"));
     save(node, &file)?;
+    if clears && node.settings().ha_lag_ms == 0 {
+        let mut services = recorded(node);
+        services.as_object_mut().and_then(|services| services.remove(&sid.to_string()));
+        record(node, &services)?;
+    }
     act(node, sid)
 }
 
@@ -143,14 +158,76 @@ fn stop(node: &Node, call: &Parsed) -> Outcome {
     act(node, sid)
 }
 
-/// Brings about what is asked for: a guest on this node that may be started is started, or stopped.
+/// Brings about what was asked for, unless the service only comes to it later.
 fn act(node: &Node, sid: Sid) -> Outcome {
+    if node.settings().ha_lag_ms > 0 {
+        return Ok(());
+    }
+    bring_about(node, sid, node.ha_state(sid.kind, sid.vmid).as_deref())
+}
+
+/// A guest on this node that may be started is started, or stopped.
+fn bring_about(node: &Node, sid: Sid, wanted: Option<&str>) -> Outcome {
     let Ok(config) = node.config(sid.kind, sid.vmid) else { return Ok(()) };
     let running = node.running(sid.kind, sid.vmid).is_some();
-    match node.ha_state(sid.kind, sid.vmid).as_deref() {
+    match wanted {
         Some("started") if !running && config.lock().is_none() => node.power_on(sid.kind, sid.vmid),
         Some("stopped" | "disabled") if running => node.power_off(sid.kind, sid.vmid),
         _ => Ok(()),
+    }
+}
+
+/// What the service knows of each resource: `{"vm:100": {"state": "started"}}`.
+fn recorded(node: &Node) -> Value {
+    let status = node.read(MANAGER_STATUS).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    status.map_or_else(|| json!({}), |mut status| status["service_status"].take())
+}
+
+fn record(node: &Node, services: &Value) -> Outcome {
+    if *services == recorded(node) {
+        return Ok(());
+    }
+    Ok(node.write(MANAGER_STATUS, &json!({ "service_status": services }).to_string())?)
+}
+
+/// One round of the service. Until it notices a change of its resources it keeps to what it knows: a guest that it has
+/// as started is started again whenever it is not.
+pub(crate) fn work(node: &Node) -> Outcome {
+    let lag = Duration::from_millis(node.settings().ha_lag_ms);
+    if lag.is_zero() {
+        return Ok(());
+    }
+    let changed = std::fs::metadata(node.path(HA_RESOURCES)).and_then(|file| file.modified());
+    let is_unnoticed = changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed < lag));
+    let known = recorded(node);
+    let mut services = json!({});
+    for section in resources(node).sections {
+        let name = format!("{}:{}", section.kind, section.id);
+        let sid = Sid::parse(node, &name)?;
+        if is_unnoticed {
+            bring_about(node, sid, known[&name]["state"].as_str().filter(|state| *state == "started"))?;
+            continue;
+        }
+        if let Some(state) = noticed(node, &section, known[&name]["state"].as_str()) {
+            services[&name] = json!({ "state": state });
+            bring_about(node, sid, section.get("state").or(Some("started")).filter(|_| state != "error"))?;
+        }
+    }
+    if is_unnoticed { Ok(()) } else { record(node, &services) }
+}
+
+/// The state that the service has a resource in; nothing when it leaves it alone. Only disabling it, or taking it out,
+/// ends an error.
+fn noticed(node: &Node, section: &Section, known: Option<&str>) -> Option<&'static str> {
+    let vmid = section.id.parse().unwrap_or_default();
+    let is_running = |(kind, _)| node.running(kind, vmid).is_some();
+    match section.get("state") {
+        Some("ignored") => None,
+        Some("disabled") => Some("disabled"),
+        _ if known == Some("error") => Some("error"),
+        Some("stopped") => Some("stopped"),
+        _ if node.find_guest(vmid).is_some_and(is_running) => Some("started"),
+        _ => Some("starting"),
     }
 }
 
@@ -176,8 +253,8 @@ pub(super) struct StatusEntry {
     pub(super) id: String,
     pub(super) node: String,
     pub(super) text: String,
-    /// For services: the resource and the state it is in.
-    pub(super) service: Option<(Section, &'static str)>,
+    /// For services: the resource, the state it is in, and the state that the service has it in.
+    pub(super) service: Option<(Section, String, Option<String>)>,
 }
 
 /// What the HA service is doing.
@@ -209,23 +286,24 @@ pub(super) fn status(node: &Node) -> Vec<StatusEntry> {
 
 fn service(node: &Node, section: Section) -> StatusEntry {
     let vmid = section.id.parse().unwrap_or_default();
-    let found = node.find_guest(vmid);
-    let running = found.as_ref().is_some_and(|(kind, _)| node.running(*kind, vmid).is_some());
-    let state = match section.get("state") {
-        Some("stopped") => "stopped",
-        Some("disabled") => "disabled",
-        Some("ignored") => "ignored",
-        _ if running => "started",
-        _ => "starting",
-    };
-    let place = found.map_or_else(|| node.name().to_owned(), |(_, place)| place);
+    let place = node.find_guest(vmid).map_or_else(|| node.name().to_owned(), |(_, place)| place);
     let sid = format!("{}:{}", section.kind, section.id);
+    let known = recorded(node)[&sid]["state"].as_str().map(str::to_owned);
+    let has = if node.settings().ha_lag_ms > 0 {
+        known
+    } else {
+        noticed(node, &section, known.as_deref()).map(str::to_owned)
+    };
+    let state = match section.get("state") {
+        Some("ignored") => "ignored".to_owned(),
+        _ => has.clone().unwrap_or_else(|| "queued".to_owned()),
+    };
     StatusEntry {
         kind: "service",
         id: format!("service:{sid}"),
         text: format!("{sid} ({place}, {state})"),
         node: place,
-        service: Some((section, state)),
+        service: Some((section, state, has)),
     }
 }
 

@@ -17,7 +17,7 @@ mod content;
 mod dispatch;
 mod extract;
 mod fault;
-mod ha;
+pub(crate) mod ha;
 mod pct;
 mod pct_restore;
 mod prune;

@@ -27,6 +27,8 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// How long a guest takes to shut down, and what `--timeout` counts, is divided by this.
     pub time_divisor: u64,
+    /// How late the HA service notices that its resources were changed; at once when 0.
+    pub ha_lag_ms: u64,
     /// Storages by ID: how large they are.
     pub storages: BTreeMap<String, Capacity>,
     /// Guests by number: how they behave when started.
@@ -44,6 +46,7 @@ impl Default for Settings {
             lock_wait_ms: None,
             header_timeout_ms: 60_000,
             time_divisor: 1,
+            ha_lag_ms: 0,
             storages: BTreeMap::new(),
             guests: BTreeMap::new(),
         }

@@ -55,11 +55,13 @@ pub(super) fn status(node: &Node, _call: &Parsed, _io: &mut Io<'_>) -> Outcome<A
         if entry.kind == "quorum" {
             value["quorate"] = u8::from(node.settings().quorum).into();
         }
-        if let Some((section, state)) = entry.service {
+        if let Some((section, state, has)) = entry.service {
             let wanted = section.get("state").unwrap_or("started");
             value["sid"] = format!("{}:{}", section.kind, section.id).into();
             value["state"] = state.into();
-            value["crm_state"] = state.into();
+            if let Some(has) = has {
+                value["crm_state"] = has.into();
+            }
             value["request_state"] = wanted.into();
             let number = |key: &str| section.get(key).and_then(|value| value.parse::<u64>().ok());
             value["max_restart"] = number("max_restart").unwrap_or(1).into();
