@@ -246,7 +246,7 @@ fn ha_out_step<'a>(managed: &Managed) -> Step<Restore<'a>> {
 fn ha_back_step<'a>(managed: &Managed) -> Step<Restore<'a>> {
     let Managed { sid, after, .. } = managed;
     let title = format!("Give {sid} back to high availability, to be {after}");
-    let undo = Undo::By { says: format!("take {sid} out of high availability again"), run: ha::take_out };
+    let undo = Undo::By { says: format!("take {sid} out of high availability again"), run: ha::let_go };
     let step = Step::write("ha-back", title, ha::give_back, undo);
     step.commands([set_command(sid, after)]).keep_on_failure()
 }

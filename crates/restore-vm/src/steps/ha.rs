@@ -9,6 +9,7 @@ use restore_common::{
     ui,
 };
 
+use super::replace::volumes_now;
 use crate::{
     assignment::Restore,
     ha::{Managed, requested, set_command},
@@ -20,10 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The time between two looks; each starts a program on the node.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Step, and the way back of [`give_back`]: the manager does nothing with the guest any more.
+/// Step: the manager does nothing with the guest any more.
+pub fn take_out(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    if restore.what.present.is_none() {
+        // What a guest with this number left behind is not this run's to remove.
+        restore.found.volumes_before = volumes_now(restore)?;
+    }
+    let_go(restore, run)
+}
+
+/// The manager is asked to let go, and has done so; also the way back of [`give_back`].
 ///
 /// That it was asked is not enough: until it has noticed, it would start the guest again.
-pub fn take_out(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+pub fn let_go(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let Some(Managed { sid, .. }) = restore.what.ha.clone() else { return Ok(None) };
     run.command(restore.host, &set_command(&sid, "ignored"))?;
     let what = format!("high availability to let go of {sid}");

@@ -15,10 +15,6 @@ use crate::{
 
 /// Step: the guest's disks and configuration come from the backup.
 pub fn restore(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
-    if restore.what.present.is_none() {
-        // Those that a guest with this number left behind: they are not this run's to remove.
-        restore.found.volumes_before = volumes_now(restore)?;
-    }
     let command = restore.what.restore_command();
     let total = restore.what.data_size();
     let found = &mut restore.found;
