@@ -58,6 +58,7 @@ const SELECTING: &[&str] = &[
     "no_start",
     "link_down",
     "discard_excluded",
+    "bwlimit",
     "wait",
     "node",
 ];
@@ -180,6 +181,10 @@ pub struct Options {
     /// Give up volumes that are not in the backup
     #[arg(long, help_heading = "How")]
     pub discard_excluded: bool,
+
+    /// Read and write at most so many KiB/s on the node
+    #[arg(long, value_name = "KIB", help_heading = "How", value_parser = clap::value_parser!(u32).range(1..))]
+    pub bwlimit: Option<u32>,
 
     /// Seconds that the guest may take to come up
     #[arg(long, value_name = "N", help_heading = "How")]

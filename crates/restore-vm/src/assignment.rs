@@ -50,6 +50,8 @@ pub struct Assignment {
     pub room: Option<u64>,
     /// How thoroughly the archive is read before.
     pub check: CheckLevel,
+    /// KiB/s that the restore and the safety backup may take at most.
+    pub bwlimit: Option<u32>,
     /// Where the safety backup goes; nothing: none is made.
     pub safety: Option<StorageId>,
     /// New MAC addresses and identity.
@@ -108,6 +110,7 @@ impl Assignment {
             target: self.target,
             volid: &self.archive.volid,
             placement: &self.placement,
+            bwlimit: self.bwlimit,
             unique: self.unique,
             over: self.present.is_some(),
         })
@@ -131,6 +134,8 @@ pub struct Restored<'a> {
     pub volid: &'a VolumeId,
     /// Where the disks go.
     pub placement: &'a Placement,
+    /// KiB/s at most.
+    pub bwlimit: Option<u32>,
     /// New identity.
     pub unique: bool,
     /// Over a guest that is there.
@@ -154,6 +159,9 @@ pub fn restore_command(parts: &Restored<'_>) -> Command {
     }
     for (key, value) in &parts.placement.layout {
         command = command.arg(format!("--{key}")).arg(value);
+    }
+    if let Some(limit) = parts.bwlimit {
+        command = command.args(["--bwlimit", &limit.to_string()]);
     }
     if parts.unique {
         command = command.args(["--unique", "1"]);

@@ -130,6 +130,7 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         link_down: args.link_down && !links::cards(&inside.config).is_empty(),
         conflicts,
         original: look.holder.here().filter(|_| target != args.vmid).map(|guest| guest.config.clone()),
+        bwlimit: args.bwlimit,
         check: args.check.unwrap_or(if overwrites { CheckLevel::Full } else { CheckLevel::Quick }),
         unique: args.unique || target != args.vmid,
         proof: proof(args, known.proof, &inside),

@@ -22,7 +22,7 @@ pub struct Guest {
     pub state: String,
     /// Its firewall file, when it has one.
     pub firewall: Option<String>,
-    /// Its running tasks.
+    /// Running tasks that may be at work on it.
     pub tasks: Vec<Task>,
     /// Guests whose disks are linked clones of its disks.
     pub clones: Vec<Vmid>,
@@ -120,7 +120,7 @@ fn holder_questions(vmid: Vmid) -> Vec<Command> {
         GuestKind::Qemu.status_command(vmid),
         GuestKind::Lxc.status_command(vmid),
         read_file(firewall_path(vmid)),
-        Task::running_of(vmid),
+        Task::running(),
         Command::read("grep").args(["-rl", &format!("[:/]base-{vmid}-"), "/etc/pve/nodes"]),
         read_file("/etc/pve/replication.cfg".to_owned()),
         read_file("/etc/pve/user.cfg".to_owned()),
@@ -166,7 +166,7 @@ fn read_holder(
         kind,
         state: running_state(host, &questions[3 + at], status)?,
         firewall: firewall.success().then(|| firewall.stdout.clone()),
-        tasks: tasks_in(host, &questions[6], tasks)?,
+        tasks: tasks_in(host, &questions[6], tasks)?.into_iter().filter(|task| task.concerns(vmid)).collect(),
         clones: clones_in(found_by_grep(host, &questions[7], clones)?, vmid),
         replication: replication_in(&replication.stdout, vmid),
         pool: pool_in(&users.stdout, vmid),

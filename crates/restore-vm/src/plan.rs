@@ -256,7 +256,7 @@ fn replace_steps<'a>(what: &Assignment, guest: &Guest, steps: &mut Vec<Step<Rest
     if let Some(storage) = &what.safety {
         let undo = Undo::NotNeeded("the safety backup is kept and named in the report");
         let title = format!("Back {target} up as it is now, to `{storage}`");
-        let command = safety::backup_command(what.target, storage);
+        let command = safety::backup_command(what.target, storage, what.bwlimit);
         steps.push(Step::write("safety-backup", title, safety::back_up, undo).commands([command]));
         steps.push(Step::read("safety-check", "Read the safety backup to its end", safety::check));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use restore_common::{
     procedure::Problem,
-    pve::{Archive, GuestConfig, GuestKind, NodeFacts, Storage, StorageId, Vmid},
+    pve::{Archive, GuestConfig, GuestKind, NodeFacts, Storage, StorageId, Task, Vmid},
     ui,
 };
 
@@ -111,12 +111,11 @@ fn about_present(prospect: &Prospect<'_>, guest: &Guest, problems: &mut Vec<Prob
 fn locked(prospect: &Prospect<'_>, guest: &Guest, word: &str) -> Problem {
     let (target, kind) = (prospect.target, guest.kind);
     let offset = prospect.facts.utc_offset;
-    let holder = guest.tasks.first().map(|task| {
-        let since = task
-            .starttime
-            .map(|t| format!(" since {}", ui::format::node_time(t, offset)))
-            .unwrap_or_default();
-        format!("by the task `{}` of {}{since}", task.kind, task.user)
+    let is_likely = |task: &&Task| (task.kind == "vzdump") == (word == "backup");
+    let task = guest.tasks.iter().find(is_likely).or(guest.tasks.first());
+    let holder = task.map(|Task { kind, user, starttime, upid, .. }| {
+        let since = starttime.map(|t| format!(" since {}", ui::format::node_time(t, offset)));
+        format!("by the task `{kind}` of {user}{} ({upid})", since.unwrap_or_default())
     });
     let problem = Problem::new(format!(
         "{kind} {target} is locked ({word}) {}",

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
 
 use restore_e2e::{Ran, restore_vm};
 use restore_lab::{
@@ -192,6 +196,55 @@ fn a_guest_that_must_not_be_overwritten_is_not(
     let lab = LabBuilder::new().pve(pve).start().unwrap();
     lab.add_to_config(GuestKind::Vm, 101, line).unwrap();
     let _ = refuses(&lab, &["101"]).says(said);
+}
+
+/// Sends a signal to a process of the node.
+fn signal(name: &str, process: &Child) {
+    let words = [name, &process.id().to_string()];
+    assert!(Command::new("kill").args(words).status().unwrap().success());
+}
+
+/// A backup of the VM that stands still in the middle of its work.
+fn halted_backup(lab: &Lab) -> Child {
+    loop {
+        let mut backup = lab.command("pve-sim");
+        backup.arg("--root").arg(lab.root()).args([
+            "--pve",
+            "8",
+            "--",
+            "vzdump",
+            "101",
+            "--storage",
+            "local",
+        ]);
+        let mut backup = backup.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while backup.try_wait().unwrap().is_none() {
+            if lab.read(VM_CONF).unwrap().contains("lock: backup") {
+                signal("-STOP", &backup);
+                break;
+            }
+        }
+        // It may have come to its end just then.
+        if lab.read(VM_CONF).unwrap().contains("lock: backup") {
+            return backup;
+        }
+        signal("-CONT", &backup);
+        assert!(backup.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_lock_is_told_with_the_task_that_holds_it() {
+    let lab = Lab::start().unwrap();
+    let mut backup = halted_backup(&lab);
+    let _ = restore_vm(&lab, &["101", "--force"])
+        .exits(1)
+        .says("VM 101 is locked (backup) by the task `vzdump` of root@pam since 20")
+        .says("(UPID:pve-prod:")
+        .says("wait for that task to end");
+    signal("-CONT", &backup);
+    assert!(backup.wait().unwrap().success());
+    let _ = restore_vm(&lab, &["101", "--force"]).exits(0);
 }
 
 #[test]

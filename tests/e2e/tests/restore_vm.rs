@@ -152,3 +152,20 @@ fn what_the_backup_does_not_contain_is_kept() {
     assert!(config.contains(mount), "{config}");
     assert_eq!(std::fs::read_to_string(folder.join("precious")).unwrap(), "kept\n");
 }
+
+#[rstest::rstest]
+#[case("101", "qmrestore ")]
+#[case("102", "pct restore ")]
+fn a_limit_holds_for_the_safety_backup_and_the_restore(#[case] vmid: &str, #[case] restore: &str) {
+    let lab = Lab::start().unwrap();
+    let report = restore_vm(&lab, &[vmid, "--bwlimit", "50000", "--force", "--json"]).exits(0).report();
+    let ran = lab.journal().unwrap();
+    let line = |entry: &serde_json::Value| {
+        let words = entry["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let limited = |start: &str| {
+        ran.iter().map(line).any(|line| line.starts_with(start) && line.contains(" --bwlimit 50000"))
+    };
+    assert!(limited("vzdump ") && limited(restore), "{report:#}");
+}

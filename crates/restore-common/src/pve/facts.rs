@@ -257,16 +257,27 @@ pub struct Task {
     /// `root@pam`.
     #[serde(default)]
     pub user: String,
+    #[serde(default)]
+    id: String,
+    #[serde(default, deserialize_with = "json::number")]
+    endtime: Option<i64>,
 }
 
 impl Task {
-    /// Asks for the running tasks of one guest.
-    pub fn running_of(vmid: Vmid) -> Command {
-        json::get("/nodes/localhost/tasks", &[("source", "active"), ("vmid", &vmid.to_string())])
+    /// Asks for the running tasks of the node. A backup job of several guests has no guest's number, so it is asked for
+    /// all of them.
+    pub fn running() -> Command {
+        json::get("/nodes/localhost/tasks", &[("source", "active")])
+    }
+
+    /// Whether it may be at work on the guest.
+    pub fn concerns(&self, vmid: Vmid) -> bool {
+        let is_job = self.kind == "vzdump" && self.id.is_empty();
+        self.endtime.is_none() && (is_job || self.id == vmid.to_string())
     }
 }
 
-/// Reads the answer to [`Task::running_of`].
+/// Reads the answer to [`Task::running`].
 pub fn tasks_in(host: &dyn Host, command: &Command, output: &Output) -> Result<Vec<Task>, PveError> {
     json::parse(host, command, output)
 }

@@ -240,6 +240,8 @@ fn restore_safety_copy(
         target: what.target,
         volid: &volid,
         placement: &placement,
+        // The way back is not to take longer than it has to.
+        bwlimit: None,
         unique: false,
         over: true,
     });

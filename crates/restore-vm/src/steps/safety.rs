@@ -26,21 +26,23 @@ pub fn is_safety_backup(archive: &Archive) -> bool {
 /// `--remove 0` alone is refused once the storage's limit is reached, and the default prunes and could delete the very
 /// archive that is to be restored; with `--protected 1` neither happens. Options without values would take the next
 /// word, so all have one. Source: vzdump of pve-manager.
-pub fn backup_command(vmid: Vmid, storage: &StorageId) -> Command {
+pub fn backup_command(vmid: Vmid, storage: &StorageId, bwlimit: Option<u32>) -> Command {
     let options = ["--mode", "snapshot", "--compress", "zstd", "--remove", "0", "--protected", "1"];
     let note = ["--notes-template", &format!("{NOTE_START}{{{{guestname}}}}{NOTE_END}")];
+    let limit = bwlimit.into_iter().flat_map(|limit| ["--bwlimit".to_owned(), limit.to_string()]);
     Command::write("vzdump")
         .arg(vmid.to_string())
         .args(["--storage", storage.as_str()])
         .args(options)
         .args(note)
+        .args(limit)
 }
 
 /// Step: a protected backup of the guest as it is.
 pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let what = &restore.what;
     let Some(storage) = &what.safety else { return Ok(None) };
-    let command = backup_command(what.target, storage);
+    let command = backup_command(what.target, storage, what.bwlimit);
     let mut said = String::new();
     let ended = run.job(restore.host, &command, what.data_size(), &mut |line| {
         // Nothing but these two lines tells which file was written and that it was finished.
