@@ -69,7 +69,8 @@ fn no_backup(look: &NodeLook, vmid: Vmid) -> Problem {
     }
     if let Some(snapshot) = look.on_backup_server.first() {
         let problem = Problem::new(format!(
-            "the backups of guest {vmid} are on a Proxmox Backup Server (`{snapshot}`), which this version cannot restore"
+            "the backups of guest {vmid} are on a Proxmox Backup Server (`{}`), which this version cannot restore",
+            snapshot.volid
         ));
         return problem.hint("restore it on the node with `qmrestore` or `pct restore`");
     }

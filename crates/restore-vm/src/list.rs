@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use restore_common::{
-    pve::Archive,
+    pve::{Archive, Snapshot, Verification},
     ui::{self, Table, format},
 };
 use serde::Serialize;
@@ -19,7 +19,21 @@ struct Listed<'a> {
     node: &'a str,
     environment: &'a str,
     backups: Vec<Entry<'a>>,
+    on_backup_server: Vec<OnServer<'a>>,
     not_listed: Vec<NotListed<'a>>,
+}
+
+#[derive(Serialize)]
+struct OnServer<'a> {
+    archive: &'a str,
+    ctime: i64,
+    size: u64,
+    kind: restore_common::pve::GuestKind,
+    protected: bool,
+    verification: Verification,
+    encrypted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -43,13 +57,10 @@ struct NotListed<'a> {
 /// Columns of the list: wide enough for whole volume ids; the notes give way.
 const WIDTH: usize = 120;
 
-const BACKUP_SERVER: &str = "on a Proxmox Backup Server";
-
 /// The list for programs.
 pub fn json(reached: &Reached, vmid: restore_common::pve::Vmid) -> serde_json::Result<String> {
     let look = &reached.look;
     let unread = look.unread.iter().map(|(id, reason)| NotListed { what: id.as_str(), reason });
-    let servers = look.on_backup_server.iter().map(|volid| NotListed { what: volid, reason: BACKUP_SERVER });
     serde_json::to_string_pretty(&Listed {
         schema: 1,
         program: "restore-vm",
@@ -57,7 +68,8 @@ pub fn json(reached: &Reached, vmid: restore_common::pve::Vmid) -> serde_json::R
         node: look.facts.name.as_str(),
         environment: &reached.node.environment,
         backups: look.archives.iter().map(entry).collect(),
-        not_listed: unread.chain(servers).collect(),
+        on_backup_server: look.on_backup_server.iter().map(on_server).collect(),
+        not_listed: unread.collect(),
     })
 }
 
@@ -70,6 +82,19 @@ fn entry(archive: &Archive) -> Entry<'_> {
         kind: archive.name.kind,
         protected: archive.protected,
         notes: archive.notes.as_deref(),
+    }
+}
+
+fn on_server(snapshot: &Snapshot) -> OnServer<'_> {
+    OnServer {
+        archive: snapshot.volid.as_str(),
+        ctime: snapshot.ctime,
+        size: snapshot.size,
+        kind: snapshot.kind,
+        protected: snapshot.protected,
+        verification: snapshot.verification,
+        encrypted: snapshot.encrypted,
+        notes: snapshot.notes.as_deref(),
     }
 }
 
@@ -93,8 +118,52 @@ pub fn text(look: &NodeLook, vmid: restore_common::pve::Vmid) -> String {
     for (storage, reason) in &look.unread {
         _ = writeln!(text, "\nnot listed: storage `{storage}`: {}", ui::sanitize(reason));
     }
-    for volid in &look.on_backup_server {
-        _ = writeln!(text, "\nnot listed: `{}` is {BACKUP_SERVER}", ui::sanitize(volid));
+    if !look.on_backup_server.is_empty() {
+        text.push_str("\non a Proxmox Backup Server, from which this version does not restore:\n\n");
+        text.push_str(&server_table(&look.on_backup_server, look.facts.time).render(WIDTH));
     }
     text
+}
+
+fn server_table(snapshots: &[Snapshot], now: i64) -> Table {
+    let mut table = Table::new(["age", "size", "backup", "state", "notes"]).right("size").flexible("notes");
+    for snapshot in snapshots {
+        let marks = [(snapshot.encrypted, "encrypted"), (snapshot.protected, "protected")];
+        let marks = marks.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word);
+        let state: Vec<_> = std::iter::once(snapshot.verification.word()).chain(marks).collect();
+        // One that is not finished has no size yet.
+        let size = if snapshot.size > 1 { format::bytes(snapshot.size) } else { "unfinished".to_owned() };
+        table.row([
+            format::age(snapshot.ctime, now),
+            size,
+            ui::sanitize(snapshot.volid.as_str()).into_owned(),
+            state.join(", "),
+            ui::sanitize(snapshot.notes.as_deref().unwrap_or_default()).into_owned(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_servers_own_findings_are_shown() {
+        let snapshot = Snapshot {
+            volid: "pbs:backup/vm/101/2026-01-30T12:00:00Z".parse().unwrap(),
+            kind: restore_common::pve::GuestKind::Qemu,
+            vmid: "101".parse().unwrap(),
+            ctime: 1_769_774_400,
+            size: 1,
+            notes: Some("web01".to_owned()),
+            protected: true,
+            verification: Verification::Failed,
+            encrypted: true,
+        };
+        let shown = server_table(&[snapshot], 1_769_774_400).render(WIDTH);
+        for words in ["unfinished", "VERIFICATION FAILED, encrypted, protected", "web01", "T12:00:00Z"] {
+            assert!(shown.contains(words), "`{words}` is not in:\n{shown}");
+        }
+    }
 }

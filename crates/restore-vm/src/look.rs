@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use restore_common::{
     pve::{
-        Archive, GuestConfig, GuestKind, Listing, NodeFacts, PveError, StorageId, Task, Vmid, VolumeId,
-        archives_in, running_state, tasks_in,
+        Archive, GuestConfig, GuestKind, Listing, NodeFacts, PveError, Snapshot, StorageId, Task, Vmid,
+        VolumeId, archives_in, running_state, tasks_in,
     },
     remote::{Command, CommandFailed, Ending, Host, Output},
 };
@@ -76,8 +76,8 @@ pub struct NodeLook {
     pub archives: Vec<Archive>,
     /// Storages whose backups could not be listed, with the reason: their silence is not "no backups".
     pub unread: BTreeMap<StorageId, String>,
-    /// Backups of the guest on a Proxmox Backup Server.
-    pub on_backup_server: Vec<String>,
+    /// Its backups on a Proxmox Backup Server, newest first.
+    pub on_backup_server: Vec<Snapshot>,
 }
 
 impl NodeLook {
@@ -281,19 +281,15 @@ impl Shelves {
         let archives = self.listings.iter().flat_map(|listing| &listing.archives).filter(of_guest);
         let mut archives: Vec<_> = archives.cloned().collect();
         archives.sort_by(|a, b| (b.name.time, &b.volid).cmp(&(a.name.time, &a.volid)));
-        let is_snapshot = |volid: &&String| {
-            [":backup/vm/", ":backup/ct/"].iter().any(|part| {
-                let rest = volid.split_once(part).map(|(_, rest)| rest);
-                rest.is_some_and(|rest| rest.split('/').next() == Some(&vmid.to_string()))
-            })
-        };
-        let others = self.listings.iter().flat_map(|listing| &listing.others);
+        let snapshots = self.listings.iter().flat_map(|listing| &listing.snapshots);
+        let mut snapshots: Vec<_> = snapshots.filter(|snapshot| snapshot.vmid == vmid).cloned().collect();
+        snapshots.sort_by(|a, b| (b.ctime, &b.volid).cmp(&(a.ctime, &a.volid)));
         NodeLook {
             facts: facts.clone(),
             holder,
             archives,
             unread: self.unread.clone(),
-            on_backup_server: others.filter(is_snapshot).cloned().collect(),
+            on_backup_server: snapshots,
         }
     }
 }

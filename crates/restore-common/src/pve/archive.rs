@@ -4,7 +4,10 @@ use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{GuestKind, PveError, StorageId, Vmid, VolumeId, json};
+use super::{
+    GuestKind, PveError, StorageId, Vmid, VolumeId, json,
+    snapshot::{Snapshot, Verification, guest_of},
+};
 use crate::remote::{Command, Host, Output};
 
 /// How an archive is compressed.
@@ -136,17 +139,24 @@ struct Listed {
     notes: Option<String>,
     #[serde(default, deserialize_with = "json::flag")]
     protected: bool,
+    verification: Option<Verified>,
+    encrypted: Option<serde_json::Value>,
 }
 
-/// What a storage listing shows: the archives with standard names, and the volume ids of everything else.
+#[derive(Deserialize)]
+struct Verified {
+    state: String,
+}
+
+/// What a storage listing shows: the archives with standard names, and the snapshots of a Proxmox Backup Server.
 ///
 /// The listing's own `vmid` is not used: with a filter it repeats the filter, without one it is any number in the name.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Archives whose names say what they are.
     pub archives: Vec<Archive>,
-    /// Other volumes: foreign names, Proxmox Backup Server snapshots.
-    pub others: Vec<String>,
+    /// Snapshots on a Proxmox Backup Server.
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// The command that lists the backups on `storage`.
@@ -159,10 +169,8 @@ pub fn archives_in(host: &dyn Host, command: &Command, output: &Output) -> Resul
     let listed: Vec<Listed> = json::parse(host, command, output)?;
     let mut listing = Listing::default();
     for entry in listed {
-        match known(&entry) {
-            Some(archive) => listing.archives.push(archive),
-            None => listing.others.push(entry.volid),
-        }
+        listing.archives.extend(known(&entry));
+        listing.snapshots.extend(snapshot(entry));
     }
     Ok(listing)
 }
@@ -181,9 +189,46 @@ fn known(entry: &Listed) -> Option<Archive> {
     })
 }
 
+fn snapshot(entry: Listed) -> Option<Snapshot> {
+    let volid: VolumeId = entry.volid.parse().ok()?;
+    let (kind, vmid) = guest_of(&volid)?;
+    let verification = match entry.verification {
+        None => Verification::Never,
+        Some(verified) if verified.state == "ok" => Verification::Ok,
+        Some(_) => Verification::Failed,
+    };
+    Some(Snapshot {
+        volid,
+        kind,
+        vmid,
+        ctime: entry.ctime?,
+        size: entry.size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        notes: entry.notes.filter(|n| !n.is_empty()),
+        protected: entry.protected,
+        verification,
+        encrypted: entry.encrypted.is_some_and(|key| !key.is_null()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[rstest::rstest]
+    #[case(r#""verification":{"state":"ok","upid":"UPID:x"},"encrypted":"1""#, Verification::Ok, true)]
+    #[case(r#""verification":{"state":"failed","upid":"UPID:x"}"#, Verification::Failed, false)]
+    #[case(r#""protected":1"#, Verification::Never, false)]
+    fn a_snapshot_tells_what_its_server_found(
+        #[case] rest: &str,
+        #[case] verification: Verification,
+        #[case] encrypted: bool,
+    ) {
+        let volid = "pbs:backup/vm/100/2026-01-30T12:00:00Z";
+        let text = format!(r#"{{"volid":"{volid}","ctime":1769774400,"size":"34359739123",{rest}}}"#);
+        let found = snapshot(serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!((found.verification, found.encrypted), (verification, encrypted));
+        assert_eq!((found.vmid.to_string(), found.size), ("100".to_owned(), 34_359_739_123));
+    }
 
     #[rstest::rstest]
     #[case("vzdump-qemu-101-2026_01_30-01_00_04.vma.zst", Some((GuestKind::Qemu, Compression::Zstd)))]

@@ -12,6 +12,7 @@ mod ids;
 mod json;
 mod neighbours;
 mod output;
+mod snapshot;
 
 pub use address::{addresses_command, first_address};
 pub use archive::{Archive, ArchiveName, Compression, Listing, LocalTime, archives_in};
@@ -26,3 +27,4 @@ pub use neighbours::{
 pub use output::{
     Measured, VerifySummary, archive_begun, archive_written, device_sizes, progress_of, verify_summary,
 };
+pub use snapshot::{Snapshot, Verification};
