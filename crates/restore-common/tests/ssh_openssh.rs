@@ -421,6 +421,61 @@ fn a_question_is_asked_again_when_the_connection_breaks() {
 }
 
 #[test]
+fn twenty_threads_share_one_connection_and_none_gets_what_is_anothers() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.connect();
+    std::thread::scope(|scope| {
+        for thread in 0..20 {
+            let host = &host;
+            scope.spawn(move || {
+                for round in 0..5 {
+                    let text = format!("{thread}-{round} ").repeat(20_000);
+                    let output = host.run(&Command::read("cat").stdin(text.clone())).unwrap();
+                    assert!(
+                        output.success() && output.stdout == text,
+                        "{thread}-{round}: {:?}",
+                        output.ending
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(sshd.logins(), 1);
+}
+
+#[test]
+fn a_script_that_takes_long_does_not_hold_up_another_one() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.connect();
+    let go = sshd.path("go").display().to_string();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| host.run(&sh(&format!("{} echo gone", sshd.wait_for(&go)))).unwrap());
+        assert!(host.run(&sh("echo meanwhile")).unwrap().success());
+        assert!(!waiting.is_finished());
+        fs::write(&go, "").unwrap();
+        assert_eq!(waiting.join().unwrap().stdout, "gone\n");
+    });
+    assert_eq!(sshd.logins(), 1);
+}
+
+#[test]
+fn a_break_is_everybodys_and_one_new_connection_is_enough() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.connect();
+    let go = sshd.path("go").display().to_string();
+    let script = format!("{} echo gone", sshd.wait_for(&go));
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..6).map(|_| scope.spawn(|| host.run(&sh(&script)).unwrap())).collect();
+        // All of them wait when this one is answered after them.
+        assert!(host.run(&sh("true")).unwrap().success());
+        sshd.cut_connections();
+        fs::write(&go, "").unwrap();
+        waiting.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap().stdout, "gone\n"));
+    });
+    assert_eq!(sshd.logins(), 2);
+}
+
+#[test]
 fn a_command_that_takes_too_long_is_left() {
     let Some(sshd) = Sshd::start() else { return };
     let host = sshd.connect();

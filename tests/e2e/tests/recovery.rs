@@ -155,7 +155,10 @@ fn a_connection_that_breaks_is_made_again_and_the_run_goes_on(#[case] words: &[&
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("connecting again"), "{said}");
+    assert!(
+        said.contains("lost the connection to pve-prod") && said.contains("connected again after"),
+        "{said}"
+    );
     assert_eq!(runs(&lab, words), 1);
     assert_eq!(lab.server().unwrap().connections(), 2);
 }

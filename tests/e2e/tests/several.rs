@@ -63,6 +63,7 @@ fn ten_guests_are_restored_three_at_once_and_a_broken_archive_stops_no_other() {
     }
     let message = report["guests"][4]["error"]["message"].as_str().unwrap();
     assert!(message.contains("vzdump-qemu-114") && message.contains("is damaged"), "{message}");
+    assert_eq!(lab.server().unwrap().connections(), 1);
     let most = most_at_once(&lab);
     assert!((2..=3).contains(&most), "{most} at once");
 }

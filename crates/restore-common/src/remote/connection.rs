@@ -1,7 +1,8 @@
-//! One SSH connection and the scripts that run over it.
+//! One SSH connection and the scripts that run over it, several at the same time.
 //!
-//! A connection serves one script at a time: libssh2 is not made for several threads, and a script that waits for
-//! hours must not hold up another one. [`super::SshHost`] keeps the connection for the next script.
+//! Each script has a channel of its own. libssh2 knows one thing at a time, though: a packet that went out in part has to
+//! be finished by the call that began it before any other call may send, and reading sends too. So every call is made
+//! under one lock, which is kept while a call has begun to send and given up while it only waits for bytes to come.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,7 +13,10 @@ use std::{
         unix::net::UnixStream,
     },
     process::Child,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -93,42 +97,95 @@ impl AsRawFd for Wire {
     }
 }
 
+/// How long a script waits for bytes when others use the connection as well: these may take them off the wire for it.
+const SHARED_WAIT: Duration = Duration::from_millis(20);
+
 /// A connection that is logged in.
 pub(super) struct Connection {
     session: Session,
     wire: Arc<Wire>,
+    /// Held by whoever calls libssh2.
+    turn: Mutex<()>,
+    scripts: AtomicUsize,
 }
+
+/// The turn of a script, which it has for as long as it lives.
+type Turn<'a> = MutexGuard<'a, ()>;
 
 impl Connection {
     /// Takes over a session that has logged in over `wire`.
     pub(super) fn new(session: Session, wire: Arc<Wire>) -> Self {
         session.set_blocking(false);
-        Self { session, wire }
+        Self { session, wire, turn: Mutex::new(()), scripts: AtomicUsize::new(0) }
     }
 
-    /// Runs a script; see [`super::shell::Shell::exec`].
+    /// Runs a script; see [`super::shell::Shell::exec`]. Others may run at the same time.
     pub(super) fn exec(
         &self,
         script: &Script<'_>,
         sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Ending>, Broken> {
-        let opening = Some(Instant::now() + CONNECT_WITHIN);
-        let not_started = |broken| match broken {
+        self.scripts.fetch_add(1, Ordering::SeqCst);
+        let ended = self.run(script, sink);
+        self.scripts.fetch_sub(1, Ordering::SeqCst);
+        ended
+    }
+
+    fn run(
+        &self,
+        script: &Script<'_>,
+        sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Ending>, Broken> {
+        let mut channel = self.open().map_err(|broken| match broken {
             Broken::Lost(reason) => Broken::NotStarted(reason),
             Broken::TimedOut => Broken::NotStarted("no answer".to_owned()),
             other @ Broken::NotStarted(_) => other,
-        };
-        let mut channel = self.retry(opening, || self.session.channel_session()).map_err(not_started)?;
+        })?;
         let deadline = script.limit.map(|limit| Instant::now() + limit);
+        let ended = self.to_its_end(&mut channel, script, deadline, sink);
+        if !matches!(ended, Err(Broken::Lost(_))) {
+            // Freeing a channel that is not closed would send, out of turn.
+            self.retry(Some(Instant::now() + CONNECT_WITHIN), || channel.close())?;
+        }
+        let _turn = self.turn();
+        drop(channel);
+        ended
+    }
+
+    /// The session knows one channel that is being opened at a time, so the turn is kept until it is there.
+    fn open(&self) -> Result<Channel, Broken> {
+        let deadline = Some(Instant::now() + CONNECT_WITHIN);
+        let _turn = self.turn();
+        loop {
+            match self.session.channel_session() {
+                Err(error) if error.code() == EAGAIN => self.wait(deadline)?,
+                Err(error) => return Err(lost(&error)),
+                Ok(channel) => return Ok(channel),
+            }
+        }
+    }
+
+    fn to_its_end(
+        &self,
+        channel: &mut Channel,
+        script: &Script<'_>,
+        deadline: Option<Instant>,
+        sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Ending>, Broken> {
         self.retry(deadline, || channel.exec(script.text))?;
-        if self.pump(&mut channel, script.stdin, deadline, sink)?.is_break() {
+        if self.pump(channel, script.stdin, deadline, sink)?.is_break() {
             return Ok(None);
         }
         // Only the close that the host sends proves that the status is its answer: libssh2 has 0 until one comes.
         self.retry(deadline, || channel.wait_close())?;
+        let _turn = self.turn();
         let signal = channel.exit_signal().map_err(|error| lost(&error))?;
         let status = channel.exit_status().map_err(|error| lost(&error))?;
         Ok(Some(signal.exit_signal.map_or(Ending::Exit(status), Ending::Signal)))
+    }
+
+    fn turn(&self) -> Turn<'_> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves bytes both ways until the script closes its streams.
@@ -142,7 +199,7 @@ impl Connection {
         let mut buffer = vec![0; PIECE];
         let mut told_end = false;
         let mut last_moved = Instant::now();
-        while !channel.eof() {
+        while !self.is_at_end(channel) {
             let mut moved = false;
             if !stdin.is_empty() {
                 let count = self.move_some(deadline, || channel.write(stdin))?;
@@ -166,8 +223,8 @@ impl Connection {
             }
             if moved {
                 last_moved = Instant::now();
-            } else if !channel.eof() {
-                self.wait(deadline)?;
+            } else if !self.is_at_end(channel) {
+                self.wait_for_bytes(deadline)?;
                 if last_moved.elapsed() >= QUIET {
                     last_moved = Instant::now();
                     if sink(Event::Quiet).is_break() {
@@ -179,23 +236,26 @@ impl Connection {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Reads or writes, 0 bytes when nothing can be moved now. A packet that went out in part must be finished by the
-    /// same call before anything else may be sent, and reading sends too.
+    fn is_at_end(&self, channel: &Channel) -> bool {
+        let _turn = self.turn();
+        channel.eof()
+    }
+
+    /// Reads or writes, 0 bytes when nothing can be moved now.
     fn move_some(
         &self,
         deadline: Option<Instant>,
         mut call: impl FnMut() -> std::io::Result<usize>,
     ) -> Result<usize, Broken> {
+        let _turn = self.turn();
         loop {
             match call() {
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {
                     return Err(Broken::Lost(error.to_string()));
                 }
-                Err(_) => match self.session.block_directions() {
-                    BlockDirections::Outbound | BlockDirections::Both => self.wait(deadline)?,
-                    BlockDirections::Inbound | BlockDirections::None => return Ok(0),
-                },
+                Err(_) if self.is_sending() => self.wait(deadline)?,
+                Err(_) => return Ok(0),
             }
         }
     }
@@ -206,27 +266,51 @@ impl Connection {
         deadline: Option<Instant>,
         mut call: impl FnMut() -> Result<T, ssh2::Error>,
     ) -> Result<T, Broken> {
+        let mut turn = self.turn();
         loop {
             match call() {
-                Err(error) if error.code() == EAGAIN => self.wait(deadline)?,
+                Err(error) if error.code() == EAGAIN => {
+                    if self.is_sending() {
+                        self.wait(deadline)?;
+                    } else {
+                        drop(turn);
+                        self.wait_for_bytes(deadline)?;
+                        turn = self.turn();
+                    }
+                }
                 Err(error) => return Err(lost(&error)),
                 Ok(value) => return Ok(value),
             }
         }
     }
 
-    /// Waits until bytes can be moved, at most [`QUIET`].
+    /// Whether a packet went out in part, so that the turn has to be kept.
+    fn is_sending(&self) -> bool {
+        matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+    }
+
+    /// Waits for bytes to come, without the turn.
+    fn wait_for_bytes(&self, deadline: Option<Instant>) -> Result<(), Broken> {
+        let alone = self.scripts.load(Ordering::SeqCst) < 2;
+        self.poll(deadline, if alone { QUIET } else { SHARED_WAIT }, PollFlags::IN)
+    }
+
+    /// Waits, in turn, until the call that was made last can go on.
     fn wait(&self, deadline: Option<Instant>) -> Result<(), Broken> {
-        let now = Instant::now();
-        if deadline.is_some_and(|deadline| now >= deadline) {
-            return Err(Broken::TimedOut);
-        }
-        let longest = deadline.map_or(QUIET, |deadline| QUIET.min(deadline - now));
         let flags = match self.session.block_directions() {
             BlockDirections::Outbound => PollFlags::OUT,
             BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
             BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
         };
+        self.poll(deadline, QUIET, flags)
+    }
+
+    fn poll(&self, deadline: Option<Instant>, longest: Duration, flags: PollFlags) -> Result<(), Broken> {
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(Broken::TimedOut);
+        }
+        let longest = deadline.map_or(longest, |deadline| longest.min(deadline - now));
         let timeout = Timespec::try_from(longest).map_err(|error| Broken::Lost(error.to_string()))?;
         match poll(&mut [PollFd::new(&self.wire, flags)], Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

@@ -167,14 +167,11 @@ fn to_its_end(
     let mut follower = Follower { command, ..Follower::default() };
     let mut patience = Patience::new();
     loop {
-        match follower.once(shell, job, on_line) {
+        match follower.once(shell, job, &mut patience, on_line) {
             Ok(Some(end)) => return Ok(end),
             // Output was written between the last look of `tail` and the report: fetch the rest.
             Ok(None) => {}
             Err(error) => {
-                if follower.heard {
-                    patience.answered();
-                }
                 let pause = patience.after(error)?;
                 if wait(pause, on_line).is_break() {
                     return Ok(JobEnd::Detached);
@@ -205,7 +202,6 @@ struct Follower<'a> {
     offset: u64,
     lines: Lines,
     last: LastLines,
-    heard: bool,
 }
 
 impl Follower<'_> {
@@ -214,6 +210,7 @@ impl Follower<'_> {
         &mut self,
         shell: &dyn Shell,
         job: &Job,
+        patience: &mut Patience,
         on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Option<JobEnd>, HostError> {
         let begin = self.command.map(|command| begin_script(job, command)).unwrap_or_default();
@@ -221,11 +218,10 @@ impl Follower<'_> {
         let stdin = self.command.map(Command::stdin_bytes).unwrap_or_default();
         let script = Script { text: &line, shown: &job.command, stdin, limit: None };
         let mut report = Vec::new();
-        self.heard = false;
-        let Self { offset, lines, last, heard, .. } = self;
+        let Self { offset, lines, last, .. } = self;
         let ending = shell.exec(&script, &mut |event| match event {
             Event::Stdout(bytes) => {
-                *heard = true;
+                patience.answered();
                 *offset += bytes.len() as u64;
                 lines.feed(bytes, &mut |line| {
                     last.push(line);
@@ -237,7 +233,7 @@ impl Follower<'_> {
                 ControlFlow::Continue(())
             }
             Event::Quiet => {
-                *heard = true;
+                patience.answered();
                 on_line("")
             }
         })?;
@@ -352,7 +348,10 @@ pub(super) fn again<T>(mut ask: impl FnMut() -> Result<T, HostError>) -> Result<
     loop {
         match ask() {
             Err(error) => thread::sleep(patience.after(error)?),
-            answer => return answer,
+            answer => {
+                patience.answered();
+                return answer;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::HostError;
+use crate::ui::format;
 
 /// How long a node is tried again before its silence is an error. Jobs go on all the same.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,6 +24,9 @@ impl Patience {
 
     /// The node answered.
     pub(super) fn answered(&mut self) {
+        if let Some(since) = self.since {
+            log::warn!("connected again after {}", format::duration(since.elapsed()));
+        }
         *self = Self::new();
     }
 
@@ -35,7 +39,11 @@ impl Patience {
         if self.since.get_or_insert_with(Instant::now).elapsed() > LIMIT {
             return Err(error);
         }
-        log::warn!("{error}; connecting again");
+        match &error {
+            HostError::Lost { host, .. } => log::warn!("lost the connection to {host}, making a new one"),
+            _ => log::info!("{error}; trying again"),
+        }
+        log::debug!("{error}");
         let pause = self.pause;
         self.pause = (pause * 2).clamp(Duration::from_millis(250), LONGEST_PAUSE);
         Ok(pause)

@@ -4,7 +4,7 @@ use std::{
     env,
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
 use super::{
@@ -61,11 +61,15 @@ impl SshEnv {
     }
 }
 
-/// A node by SSH. One connection serves one script after the other; when several threads use the host at the same
-/// time, each further one gets its own.
+/// Most scripts that run over a connection at the same time: sshd takes ten unless `MaxSessions` says otherwise.
+const MOST_SCRIPTS: usize = 8;
+
+/// A node by SSH. All threads that use the host share one connection; a new one is made when it breaks.
 pub struct SshHost {
     route: Route,
-    idle: Mutex<Vec<Connection>>,
+    connection: Mutex<Option<Arc<Connection>>>,
+    scripts: Mutex<usize>,
+    one_ended: Condvar,
 }
 
 impl SshHost {
@@ -73,16 +77,45 @@ impl SshHost {
     pub fn connect(target: &SshTarget, env: &SshEnv) -> Result<Self, HostError> {
         let route = route(target, env)
             .map_err(|reason| HostError::Configuration { host: target.label.clone(), reason })?;
-        let connection = route.connect()?;
-        Ok(Self { route, idle: Mutex::new(vec![connection]) })
+        let connection = Mutex::new(Some(Arc::new(route.connect()?)));
+        Ok(Self { route, connection, scripts: Mutex::new(0), one_ended: Condvar::new() })
     }
 
-    fn take_idle(&self) -> Option<Connection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    /// The connection, made anew when the last one broke; and whether it was there before.
+    fn connection(&self) -> Result<(Arc<Connection>, bool), HostError> {
+        let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = kept.as_ref() {
+            return Ok((Arc::clone(connection), true));
+        }
+        let connection = Arc::new(self.route.connect()?);
+        *kept = Some(Arc::clone(&connection));
+        Ok((connection, false))
     }
 
-    fn keep(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    /// A connection that broke is not used again. Somebody may have made a new one meanwhile.
+    fn forget(&self, broken: &Arc<Connection>) {
+        let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, broken)) {
+            *kept = None;
+        }
+    }
+
+    /// Waits for one of the places that a connection has for scripts.
+    fn place(&self) -> Place<'_> {
+        let count = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.one_ended.wait_while(count, |count| *count >= MOST_SCRIPTS);
+        *count.unwrap_or_else(PoisonError::into_inner) += 1;
+        Place(self)
+    }
+}
+
+/// A script's place on the connection, free again at drop.
+struct Place<'a>(&'a SshHost);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.scripts.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.one_ended.notify_one();
     }
 }
 
@@ -100,24 +133,27 @@ impl Shell for SshHost {
             let (host, command) = (self.route.name.clone(), script.shown.to_owned());
             return Err(HostError::Unsendable { host, command, reason: "it is too long".to_owned() });
         }
-        // Connections that were kept may have ended meanwhile; that shows before anything is sent.
+        let _place = self.place();
+        // A connection that was kept may have ended meanwhile; that shows before anything is sent.
         loop {
-            let kept = self.take_idle();
-            let is_kept = kept.is_some();
-            let connection = kept.map_or_else(|| self.route.connect(), Ok)?;
+            let (connection, is_kept) = self.connection()?;
             let (host, command) = (self.route.name.clone(), script.shown.to_owned());
             match connection.exec(script, sink) {
-                Ok(Some(ending)) => {
-                    self.keep(connection);
-                    return Ok(Some(ending));
-                }
-                Ok(None) => return Ok(None),
-                Err(Broken::NotStarted(_)) if is_kept => {}
-                Err(Broken::NotStarted(reason)) => return Err(HostError::Unreachable { host, reason }),
-                Err(Broken::Lost(reason)) => return Err(HostError::Lost { host, command, reason }),
+                Ok(ending) => return Ok(ending),
                 Err(Broken::TimedOut) => {
                     let seconds = script.limit.unwrap_or_default().as_secs();
                     return Err(HostError::TimedOut { host, command, seconds });
+                }
+                Err(Broken::NotStarted(reason)) => {
+                    log::debug!("the connection to {host} had ended: {reason}");
+                    self.forget(&connection);
+                    if !is_kept {
+                        return Err(HostError::Unreachable { host, reason });
+                    }
+                }
+                Err(Broken::Lost(reason)) => {
+                    self.forget(&connection);
+                    return Err(HostError::Lost { host, command, reason });
                 }
             }
         }
