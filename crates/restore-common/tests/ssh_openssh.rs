@@ -470,7 +470,9 @@ fn a_break_is_everybodys_and_one_new_connection_is_enough() {
         assert!(host.run(&sh("true")).unwrap().success());
         sshd.cut_connections();
         fs::write(&go, "").unwrap();
-        waiting.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap().stdout, "gone\n"));
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap().stdout, "gone\n");
+        }
     });
     assert_eq!(sshd.logins(), 2);
 }

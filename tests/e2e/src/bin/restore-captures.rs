@@ -152,7 +152,7 @@ impl Screen {
             line,
         ]);
         tmux.arg(program.get_program()).args(&words[1..]);
-        screen.check(&mut tmux)?;
+        Self::check(&mut tmux)?;
         Ok(screen)
     }
 
@@ -162,7 +162,7 @@ impl Screen {
         command
     }
 
-    fn check(&self, command: &mut Command) -> io::Result<String> {
+    fn check(command: &mut Command) -> io::Result<String> {
         let output = command.output()?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -172,7 +172,7 @@ impl Screen {
 
     /// All that was shown so far, as it stands on the screen and above it.
     fn shown(&self) -> io::Result<String> {
-        self.check(self.tmux().args(["capture-pane", "-p", "-S", "-"]))
+        Self::check(self.tmux().args(["capture-pane", "-p", "-S", "-"]))
     }
 
     fn wait_for(&self, words: &str) -> io::Result<String> {
@@ -189,13 +189,13 @@ impl Screen {
     }
 
     fn enter(&self, words: &str) -> io::Result<()> {
-        self.check(self.tmux().args(["send-keys", words, "Enter"])).map(|_| ())
+        Self::check(self.tmux().args(["send-keys", words, "Enter"])).map(|_| ())
     }
 
     /// Kills the program in the terminal, which gets no chance to do anything about it.
     fn kill(&self) -> io::Result<()> {
-        let shell = self.check(self.tmux().args(["display-message", "-p", "#{pane_pid}"]))?;
-        self.check(Command::new("pkill").args(["-KILL", "-P", shell.trim()])).map(|_| ())
+        let shell = Self::check(self.tmux().args(["display-message", "-p", "#{pane_pid}"]))?;
+        Self::check(Command::new("pkill").args(["-KILL", "-P", shell.trim()])).map(|_| ())
     }
 
     /// What is on the screen when the program has ended.
