@@ -176,9 +176,12 @@ fn unreadable(
     older: &[Archive],
     error: restore_common::pve::PveError,
 ) -> Result<Problem, HostError> {
-    let cause =
-        Failure::new(format!("the configuration inside `{}` cannot be read", archive.volid)).because(error);
-    let problem = Problem::new(format!("{:#}", anyhow::Error::from(cause)));
+    let volid = &archive.volid;
+    let cause = || Failure::new(format!("the configuration inside `{volid}` cannot be read")).because(error);
+    let problem = Problem::new(match archive.size {
+        0 => format!("the backup `{volid}` is empty (0 bytes)"),
+        _ => format!("{:#}", anyhow::Error::from(cause())),
+    });
     let advice =
         newest_intact(args.vmid, host, older, &|volid| log::warn!("looking for an intact backup: {volid}"))?;
     Ok(problem.hint(advice))

@@ -153,9 +153,6 @@ fn about_old_volumes(prospect: &Prospect<'_>, guest: &Guest, problems: &mut Vec<
 
 fn about_archive(prospect: &Prospect<'_>, problems: &mut Vec<Problem>) {
     let archive = prospect.archive;
-    if archive.size == 0 {
-        problems.push(Problem::new(format!("the backup `{}` is empty (0 bytes)", archive.volid)));
-    }
     if archive.is_refused_by_pct() {
         problems.push(Problem::new(format!(
             "`{}` ends in .tgz, which `pct restore` refuses after it destroyed the container",

@@ -21,6 +21,9 @@ pub fn is_safety_backup(archive: &Archive) -> bool {
     archive.notes.as_ref().is_some_and(|notes| notes.starts_with(NOTE_START) && notes.ends_with(NOTE_END))
 }
 
+/// How long `vzdump` waits for another backup job of the node, in minutes; by itself it waits three hours.
+const LOCK_WAIT: &str = "30";
+
 /// The safety backup.
 ///
 /// `--remove 0` alone is refused once the storage's limit is reached, and the default prunes and could delete the very
@@ -28,12 +31,14 @@ pub fn is_safety_backup(archive: &Archive) -> bool {
 /// word, so all have one. Source: vzdump of pve-manager.
 pub fn backup_command(vmid: Vmid, storage: &StorageId, bwlimit: Option<u32>) -> Command {
     let options = ["--mode", "snapshot", "--compress", "zstd", "--remove", "0", "--protected", "1"];
+    let wait = ["--lockwait", LOCK_WAIT];
     let note = ["--notes-template", &format!("{NOTE_START}{{{{guestname}}}}{NOTE_END}")];
     let limit = bwlimit.into_iter().flat_map(|limit| ["--bwlimit".to_owned(), limit.to_string()]);
     Command::write("vzdump")
         .arg(vmid.to_string())
         .args(["--storage", storage.as_str()])
         .args(options)
+        .args(wait)
         .args(note)
         .args(limit)
 }
@@ -45,6 +50,10 @@ pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Optio
     let command = backup_command(what.target, storage, what.bwlimit);
     let mut said = String::new();
     let ended = run.job(restore.host, &command, what.data_size(), &mut |line| {
+        if line.contains("trying to get global lock") {
+            let node = restore.host.name();
+            run.say(&format!("waiting for another backup job on {node}, for {LOCK_WAIT} minutes at most"));
+        }
         // Nothing but these two lines tells which file was written and that it was finished.
         if line.contains("creating vzdump archive") || line.contains("Finished Backup") {
             said.push_str(line);

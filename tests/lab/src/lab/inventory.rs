@@ -14,8 +14,15 @@ pub struct Inventory {
 }
 
 /// What changes by itself or is about the simulator: logs, its links, its settings.
-const PASSED_OVER: &[&str] =
-    &["/var/log/", "/.bin/", "/etc/pve-sim", "/etc/pve/ha/manager_status", "/var/lock/", "/run/lock/"];
+const PASSED_OVER: &[&str] = &[
+    "/var/log/",
+    "/.bin/",
+    "/etc/pve-sim",
+    "/etc/pve/ha/manager_status",
+    "/var/lock/",
+    "/run/lock/",
+    "/run/pve-sim/",
+];
 
 /// What `pct restore` leaves in a restored container, by itself.
 pub(super) const LEFT_BY_RESTORE: &str = "/etc/vzdump";

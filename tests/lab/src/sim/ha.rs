@@ -152,6 +152,16 @@ pub(super) fn remove(node: &Node, call: &Parsed) -> Outcome {
     save(node, &file)
 }
 
+/// Asks the service to `start` or `stop` a guest, as `qm` and `pct` do for one that it keeps; gives their exit status.
+pub(super) fn request(node: &Node, io: &mut Io<'_>, kind: GuestKind, vmid: u32, what: &str) -> i32 {
+    let (task_kind, state) = if what == "start" { ("hastart", "started") } else { ("hastop", "stopped") };
+    node.worker(io, task_kind, &vmid.to_string(), |task| {
+        task.line(&format!("Requesting HA {what} for {} {vmid}", kind.label()))?;
+        node.set_ha_state(kind, vmid, state)?;
+        act(node, Sid { kind, vmid })
+    })
+}
+
 fn stop(node: &Node, call: &Parsed) -> Outcome {
     let sid = Sid::parse(node, call.get("sid").unwrap_or_default())?;
     node.set_ha_state(sid.kind, sid.vmid, "stopped")?;

@@ -36,13 +36,30 @@ impl Node {
 
     /// Starts a guest.
     pub fn power_on(&self, kind: GuestKind, vmid: u32) -> Outcome {
+        self.note_change(kind, vmid)?;
         let running = Running { pid: 10_000 + vmid, since_ms: now_ms() };
         Ok(self.write(&Self::pid_path(kind, vmid), &serde_json::to_string(&running).unwrap_or_default())?)
     }
 
     /// Stops a guest.
     pub fn power_off(&self, kind: GuestKind, vmid: u32) -> Outcome {
+        self.note_change(kind, vmid)?;
         Ok(self.remove(&Self::pid_path(kind, vmid))?)
+    }
+
+    /// What the status broadcast has as a guest's state, while that is not yet what it is: whether it ran before.
+    pub fn outdated_state(&self, vmid: u32) -> Option<bool> {
+        let text = self.read(&change_path(vmid))?;
+        let (at, ran) = text.split_once(' ')?;
+        let age = now_ms().saturating_sub(at.parse().ok()?);
+        (age < self.settings().broadcast_ms).then_some(ran == "running")
+    }
+
+    /// Keeps what the state was. A change before the last one was told keeps what that one kept.
+    fn note_change(&self, kind: GuestKind, vmid: u32) -> Outcome {
+        let ran = self.outdated_state(vmid).unwrap_or_else(|| self.running(kind, vmid).is_some());
+        let word = if ran { "running" } else { "stopped" };
+        Ok(self.write(&change_path(vmid), &format!("{} {word}", now_ms()))?)
     }
 
     /// Whether a running guest has got as far as its agent and its services.
@@ -69,6 +86,11 @@ impl Node {
             GuestKind::Ct => self.path(&format!("{}/etc", place.path)).is_dir(),
         }
     }
+}
+
+/// When a guest was started or stopped, and what it was before.
+fn change_path(vmid: u32) -> String {
+    format!("/run/pve-sim/changed/{vmid}")
 }
 
 /// The disk a VM boots from: the first of `boot: order=`, else `bootdisk`, else the first disk.

@@ -3,13 +3,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-fn bits() -> u64 {
+/// A random number.
+pub fn number() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
 /// A random UUID.
 pub fn uuid() -> String {
-    let (a, b) = (bits(), bits());
+    let (a, b) = (number(), number());
     let time = (a >> 16) & 0xffff;
     let version = (a & 0xfff) | 0x4000;
     let variant = (b >> 48) & 0x3fff | 0x8000;
@@ -18,6 +19,6 @@ pub fn uuid() -> String {
 
 /// A random MAC address with the prefix that PVE uses.
 pub fn mac() -> String {
-    let [a, b, c, ..] = bits().to_be_bytes();
+    let [a, b, c, ..] = number().to_be_bytes();
     format!("BC:24:11:{a:02X}:{b:02X}:{c:02X}")
 }

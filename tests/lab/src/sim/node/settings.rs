@@ -29,6 +29,8 @@ pub struct Settings {
     pub time_divisor: u64,
     /// How late the HA service notices that its resources were changed; at once when 0.
     pub ha_lag_ms: u64,
+    /// How long `/cluster/resources` goes on telling what a guest's state was before it changed.
+    pub broadcast_ms: u64,
     /// Storages by ID: how large they are.
     pub storages: BTreeMap<String, Capacity>,
     /// Guests by number: how they behave when started.
@@ -47,6 +49,7 @@ impl Default for Settings {
             header_timeout_ms: 60_000,
             time_divisor: 1,
             ha_lag_ms: 0,
+            broadcast_ms: 10_000,
             storages: BTreeMap::new(),
             guests: BTreeMap::new(),
         }

@@ -5,22 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{CT, mounts, volume};
 use crate::sim::node::Task;
-use crate::sim::{Failure, Io, Node, Outcome, Parsed};
+use crate::sim::{Failure, Io, Node, Outcome, Parsed, ha};
 
 /// How long a container may take to shut down, in seconds.
 const SHUTDOWN: u64 = 60;
 /// How often a wait looks again.
 const TICK: Duration = Duration::from_millis(20);
-
-/// Hands a request to the HA service, which the lab lets act at once.
-fn request(node: &Node, vmid: u32, io: &mut Io<'_>, what: &str) -> Outcome<i32> {
-    let (kind, state) = if what == "start" { ("hastart", "started") } else { ("hastop", "stopped") };
-    Ok(node.worker(io, kind, &vmid.to_string(), |task| {
-        task.line(&format!("Requesting HA {what} for CT {vmid}"))?;
-        node.set_ha_state(CT, vmid, state)?;
-        if what == "start" { node.power_on(CT, vmid) } else { node.power_off(CT, vmid) }
-    }))
-}
 
 pub(super) fn start(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
     let vmid = call.vmid();
@@ -28,7 +18,7 @@ pub(super) fn start(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32>
         return Err(Failure::new(format!("CT {vmid} already running")));
     }
     if node.is_ha_managed(CT, vmid) {
-        return request(node, vmid, io, "start");
+        return Ok(ha::request(node, io, CT, vmid, "start"));
     }
     let skip = call.is_on("skiplock");
     Ok(node.worker(io, "vzstart", &vmid.to_string(), |task| start_ct(node, vmid, skip, task)))
@@ -69,7 +59,7 @@ pub(super) fn stop(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> 
     let vmid = call.vmid();
     not_running(node, vmid)?;
     if node.is_ha_managed(CT, vmid) {
-        return request(node, vmid, io, "stop");
+        return Ok(ha::request(node, io, CT, vmid, "stop"));
     }
     Ok(node.worker(io, "vzstop", &vmid.to_string(), |_| {
         check_lock(node, vmid, call.is_on("skiplock"))?;
@@ -81,7 +71,7 @@ pub(super) fn shutdown(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i
     let vmid = call.vmid();
     not_running(node, vmid)?;
     if node.is_ha_managed(CT, vmid) {
-        return request(node, vmid, io, "stop");
+        return Ok(ha::request(node, io, CT, vmid, "stop"));
     }
     Ok(node.worker(io, "vzshutdown", &vmid.to_string(), |_| {
         check_lock(node, vmid, false)?;

@@ -95,7 +95,7 @@ pub(super) fn next_id(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<A
     Ok(free.map_or(Value::Null, |vmid| vmid.to_string().into()).into())
 }
 
-/// What the status broadcast tells; of guests on other nodes it knows little here.
+/// What the status broadcast tells, which is late; of guests on other nodes it knows little here.
 pub(super) fn resources(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
     let wanted = |kind: &str| call.get("type").is_none_or(|wanted| wanted == kind);
     let mut list = Vec::new();
@@ -143,6 +143,9 @@ fn guest_resource(node: &Node, guest: &(GuestKind, u32, String, GuestConfig)) ->
         fields.retain(|key, value| key != "pid" && extra(key, value));
     }
     entry["maxcpu"] = entry["cpus"].take();
+    if let Some(ran) = node.outdated_state(*vmid) {
+        entry["status"] = if ran { "running" } else { "stopped" }.into();
+    }
     for key in ["diskread", "diskwrite"] {
         entry[key] = 0.into();
     }

@@ -16,7 +16,7 @@ mod tasks;
 use serde_json::Value;
 use sha1::Digest;
 
-use super::node::{Failure, Node, Outcome};
+use super::node::{Failure, Node, Outcome, random};
 use super::{Io, Parsed};
 
 /// What a call of the API gives back.
@@ -107,6 +107,9 @@ const ROUTES: &[Route] = &[
     route("get", "nodes/{node}/lxc/{vmid}/interfaces", guest::container_interfaces),
 ];
 
+/// The lists that come in an order. The others have that of a Perl hash, which is another one each time.
+const IN_ORDER: [&str; 3] = ["/content", "/tasks", "/log"];
+
 /// The options about the output, which every call takes.
 const OUTPUT_OPTIONS: [&str; 5] = ["human-readable", "noborder", "noheader", "output-format", "quiet"];
 
@@ -142,7 +145,13 @@ fn answer(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
     if let Some(name) = call.get("node") {
         is_here(node, name)?;
     }
-    (route.handler)(node, &call, io)
+    let mut answer = (route.handler)(node, &call, io)?;
+    if let Answer::Value(Value::Array(items)) = &mut answer
+        && !IN_ORDER.iter().any(|end| route.path.ends_with(end))
+    {
+        items.sort_by_cached_key(|_| random::number());
+    }
+    Ok(answer)
 }
 
 /// The parameters in a path, if it fits a pattern.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::VM;
 use crate::sim::node::{GuestConfig, Task};
-use crate::sim::{Failure, Io, Node, Outcome, Parsed};
+use crate::sim::{Failure, Io, Node, Outcome, Parsed, ha};
 
 /// How long a guest may take to shut down, in seconds.
 const SHUTDOWN: u64 = 60;
@@ -19,21 +19,11 @@ fn check_lock(config: &GuestConfig, skip: bool) -> Outcome {
     }
 }
 
-/// Hands a request to the HA service, which the lab lets act at once.
-fn request(node: &Node, vmid: u32, io: &mut Io<'_>, what: &str) -> Outcome<i32> {
-    let (kind, state) = if what == "start" { ("hastart", "started") } else { ("hastop", "stopped") };
-    Ok(node.worker(io, kind, &vmid.to_string(), |task| {
-        task.line(&format!("Requesting HA {what} for VM {vmid}"))?;
-        node.set_ha_state(VM, vmid, state)?;
-        if what == "start" { node.power_on(VM, vmid) } else { node.power_off(VM, vmid) }
-    }))
-}
-
 pub(super) fn start(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
     let vmid = call.vmid();
     node.config(VM, vmid)?;
     if node.is_ha_managed(VM, vmid) {
-        return request(node, vmid, io, "start");
+        return Ok(ha::request(node, io, VM, vmid, "start"));
     }
     let skip = call.is_on("skiplock");
     Ok(node.worker(io, "qmstart", &vmid.to_string(), |task| start_vm(node, vmid, skip, task)))
@@ -89,7 +79,7 @@ fn missing(node: &Node, vmid: u32) -> Failure {
 pub(super) fn stop(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
     let vmid = call.vmid();
     if node.config(VM, vmid).is_ok() && node.is_ha_managed(VM, vmid) {
-        return request(node, vmid, io, "stop");
+        return Ok(ha::request(node, io, VM, vmid, "stop"));
     }
     Ok(node.worker(io, "qmstop", &vmid.to_string(), |_| {
         let config = node.config(VM, vmid).map_err(|_| missing(node, vmid))?;
@@ -105,7 +95,7 @@ pub(super) fn shutdown(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i
     let vmid = call.vmid();
     let config = node.config(VM, vmid).ok();
     if config.is_some() && node.is_ha_managed(VM, vmid) {
-        return request(node, vmid, io, "stop");
+        return Ok(ha::request(node, io, VM, vmid, "stop"));
     }
     if config.is_none() {
         io.complain(&format!("{}\n", missing(node, vmid)));
