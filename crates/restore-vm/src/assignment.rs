@@ -202,6 +202,8 @@ pub struct Found {
     pub copies: Option<String>,
     /// Volumes with the guest's number before the restore, to tell what a failed one left.
     pub volumes_before: Vec<String>,
+    /// The firewall file that a number had which is no guest's.
+    pub firewall_before: Option<String>,
     /// The restore went past the point where the old guest is gone.
     pub replaced: bool,
     /// What brings the guest's links up, once they are down.

@@ -214,6 +214,9 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
         Some(guest) => replace_steps(what, guest, &mut steps),
         None => {
             steps.extend(what.ha.as_ref().map(ha_out_step));
+            let title = format!("See what there is of {}", what.target_name());
+            let commands = replace::list_volumes(what);
+            steps.push(Step::read("stock", title, replace::take_stock).commands(commands));
             steps.push(new_guest_step(what));
         }
     }

@@ -211,3 +211,33 @@ fn a_safety_backup_is_only_taken_by_name() {
         .says("every backup of guest 101 is a safety backup")
         .says("restore-vm 101 --archive local:backup/vzdump-qemu-101-");
 }
+
+/// A disk and a firewall file of a guest that had the number once are nobody's by its configuration, and may be all that
+/// is left of it.
+#[rstest::rstest]
+#[case::vm("101", "901", "/etc/pve/qemu-server/901.conf", &["qmrestore"])]
+#[case::container("102", "902", "/etc/pve/lxc/902.conf", &["pct", "restore"])]
+fn a_failed_copy_takes_nothing_that_an_earlier_guest_of_its_number_left(
+    #[case] vmid: &str,
+    #[case] target: &str,
+    #[case] config: &str,
+    #[case] program: &[&str],
+    #[values(Fault::KilledAfter(1 << 16), Fault::FullAfter(1 << 16))] fault: Fault,
+) {
+    let lab = Lab::start().unwrap();
+    let old = lab.path(&lab.node().unwrap().place(&format!("local-lvm:vm-{target}-disk-7")).unwrap().path);
+    if vmid == "101" {
+        std::fs::write(&old, vec![7; 1 << 20]).unwrap();
+    } else {
+        std::fs::create_dir_all(&old).unwrap();
+        std::fs::write(old.join("precious"), "kept\n").unwrap();
+    }
+    lab.write(&format!("/etc/pve/firewall/{target}.fw"), "[OPTIONS]\nenable: 1\n").unwrap();
+    let before = lab.inventory().unwrap();
+    lab.fault(program, Some(1), &fault).unwrap();
+    let _ = restore_vm(&lab, &[vmid, "--target-id", target, "--force"]).exits(2);
+    assert!(!lab.path(config).exists());
+    assert_eq!(lab.inventory().unwrap(), before);
+    let _ = restore_vm(&lab, &[vmid, "--target-id", target, "--force"]).exits(0);
+    assert!(old.exists());
+}

@@ -9,7 +9,6 @@ use restore_common::{
     ui,
 };
 
-use super::replace::volumes_now;
 use crate::{
     assignment::Restore,
     ha::{Managed, requested, set_command},
@@ -23,10 +22,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Step: the manager does nothing with the guest any more.
 pub fn take_out(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
-    if restore.what.present.is_none() {
-        // What a guest with this number left behind is not this run's to remove.
-        restore.found.volumes_before = volumes_now(restore)?;
-    }
     let_go(restore, run)
 }
 

@@ -2,7 +2,7 @@
 
 use restore_common::{
     procedure::{Failure, Run},
-    pve::{Disk, GuestConfig, GuestKind, PveError, StorageId},
+    pve::{Disk, GuestConfig, PveError, StorageId},
     remote::{Command, Host, Output},
 };
 
@@ -49,44 +49,66 @@ fn is_past_return(line: &str) -> bool {
     line.starts_with("new volume ID is ") || line.starts_with("restoring '")
 }
 
-/// The way back of a restore to a new number: what it made is removed.
+/// Step: what a number that is no guest's has on the node all the same. A guest that had it before may have left
+/// disks, and the way back must not take them for its own.
+pub fn take_stock(restore: &mut Restore<'_>, _: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let mut commands = list_volumes(&restore.what);
+    commands.push(Command::read("cat").arg(firewall_path(restore.what.target)));
+    let mut answers = restore.host.run_all(&commands)?;
+    let firewall = answers.pop().filter(Output::success);
+    restore.found.firewall_before = firewall.map(|answer| answer.stdout);
+    restore.found.volumes_before = volumes_in(restore.host, &commands, &answers)?;
+    Ok(match restore.found.volumes_before.len() {
+        0 => None,
+        _ => Some(format!("left of an earlier guest, and kept: {}", restore.found.volumes_before.join(", "))),
+    })
+}
+
+/// The way back of a restore to a new number: what it made is removed, and nothing else.
 ///
-/// A failed `qmrestore` leaves a configuration that makes the number look used; `pct restore` leaves nothing.
+/// A failed `qmrestore` leaves a configuration that makes the number look used; `pct restore` leaves nothing. Destroying
+/// the guest would also take what an earlier one left, which the restore makes its unused disks, and would purge it from
+/// high availability, where it cannot be put back: `ha-manager add` wants a guest that is there.
 pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     remove_temporary(restore, run)?;
     let what = &restore.what;
-    let Some(_) = present_config(restore)? else { return Ok(Some("nothing was left".to_owned())) };
-    if what.kind == GuestKind::Qemu {
-        run.command(restore.host, &unlock_command(what))?;
+    let left_config = present_config(restore)?.is_some();
+    let there = &restore.found.volumes_before;
+    let new: Vec<_> = volumes_now(restore)?.into_iter().filter(|volume| !there.contains(volume)).collect();
+    free(restore, run, &new)?;
+    if left_config {
+        let config = what.kind.config_path(what.target);
+        run.command(restore.host, &Command::destroy("rm").args(["-f", &config]))?;
     }
-    if what.ha.is_some() {
-        remove_piece_by_piece(restore, run)?;
-    } else {
-        run.command(restore.host, &destroy_command(what))?;
-    }
-    Ok(Some(format!("removed {}", what.target_name())))
+    put_firewall(restore, run, restore.found.firewall_before.as_deref())?;
+    let was_left = left_config || !new.is_empty();
+    Ok(Some(if was_left { format!("removed {}", what.target_name()) } else { "nothing was left".to_owned() }))
 }
 
-/// A guest that is among the resources of high availability cannot be destroyed without purging it from there, and what
-/// is purged cannot be put back: `ha-manager add` wants a guest that is there.
-fn remove_piece_by_piece(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
-    let what = &restore.what;
-    let there = &restore.found.volumes_before;
-    for volume in volumes_now(restore)?.into_iter().filter(|volume| !there.contains(volume)) {
-        run.command(restore.host, &Command::destroy("pvesm").args(["free", &volume]))?;
+/// Frees volumes, and looks whether they are gone: `pvesm free` ends well even when it could not.
+fn free(restore: &Restore<'_>, run: &Run<'_>, volumes: &[String]) -> anyhow::Result<()> {
+    for volume in volumes {
+        run.command(restore.host, &Command::destroy("pvesm").args(["free", volume]))?;
     }
-    let files = [what.kind.config_path(what.target), firewall_path(what.target)];
-    run.command(restore.host, &Command::destroy("rm").arg("-f").args(files))?;
-    Ok(())
+    if volumes.is_empty() {
+        return Ok(());
+    }
+    let now = volumes_now(restore)?;
+    let left: Vec<_> = volumes.iter().filter(|volume| now.contains(volume)).map(String::as_str).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let left = left.join(", ");
+    Err(Failure::new(format!(
+        "`pvesm free` ended well on {}, but {left} is still there",
+        restore.host.name()
+    ))
+    .hint("its task log on the node says why")
+    .into())
 }
 
 fn unlock_command(what: &Assignment) -> Command {
     Command::write(what.kind.tool()).args(["unlock", &what.target.to_string()])
-}
-
-fn destroy_command(what: &Assignment) -> Command {
-    let words = ["destroy", &what.target.to_string(), "--destroy-unreferenced-disks", "1"];
-    Command::destroy(what.kind.tool()).args(words)
 }
 
 /// The way back of a restore over a guest. What is left decides what has to be done.
@@ -109,7 +131,7 @@ pub fn put_back(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Opti
             "the safety backup is back, without the snapshots there were"
         }
     };
-    put_back_firewall(restore, run, &before)?;
+    put_firewall(restore, run, before.firewall.as_deref())?;
     Ok(Some(note.to_owned()))
 }
 
@@ -262,18 +284,16 @@ fn remove_left_volumes(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<(
         config.disks(restore.what.kind).into_iter().partition(|d| !d.is_unused());
     let survivors = survivors(restore);
     let is_left = |volume: &String| !used.iter().any(|d| d.source == *volume) && !survivors.contains(volume);
-    for volume in volumes_now(restore)?.into_iter().filter(is_left) {
+    let left: Vec<_> = volumes_now(restore)?.into_iter().filter(is_left).collect();
+    let entries = unused.iter().filter(|disk| left.contains(&disk.source));
+    for key in entries.map(|disk| &disk.key) {
+        // Deleting an unused entry removes its volume as well.
         let target = restore.what.target.to_string();
-        let command = match unused.iter().find(|d| d.source == volume) {
-            // Deleting an unused entry removes its volume as well.
-            Some(disk) => {
-                Command::destroy(restore.what.kind.tool()).args(["set", &target, "--delete", &disk.key])
-            }
-            None => Command::destroy("pvesm").args(["free", &volume]),
-        };
+        let command = Command::destroy(restore.what.kind.tool()).args(["set", &target, "--delete", key]);
         run.command(restore.host, &command)?;
     }
-    Ok(())
+    let is_free = |volume: &&String| !unused.iter().any(|disk| disk.source == **volume);
+    free(restore, run, &left.iter().filter(is_free).cloned().collect::<Vec<_>>())
 }
 
 /// The volumes with the guest's number that a restore over it does not touch.
@@ -287,10 +307,10 @@ fn survivors(restore: &Restore<'_>) -> Vec<String> {
 }
 
 /// The firewall file as it was: the archive may have brought another one, a failed container restore removes it.
-fn put_back_firewall(restore: &Restore<'_>, run: &Run<'_>, before: &Guest) -> anyhow::Result<()> {
+fn put_firewall(restore: &Restore<'_>, run: &Run<'_>, before: Option<&str>) -> anyhow::Result<()> {
     let path = firewall_path(restore.what.target);
-    let command = match &before.firewall {
-        Some(text) => Command::write("tee").arg(path).stdin(text.clone()),
+    let command = match before {
+        Some(text) => Command::write("tee").arg(path).stdin(text),
         None => Command::destroy("rm").args(["-f", &path]),
     };
     run.command(restore.host, &command)?;
