@@ -165,7 +165,7 @@ fn selector(args: &Args) -> Selector {
 }
 
 fn older_than(look: &NodeLook, archive: &Archive) -> Vec<Archive> {
-    let same_kind = |a: &&Archive| a.name.kind == archive.name.kind && a.name.time < archive.name.time;
+    let same_kind = |a: &&Archive| a.name.kind == archive.name.kind && a.ctime < archive.ctime;
     look.archives.iter().filter(same_kind).cloned().collect()
 }
 

@@ -268,7 +268,7 @@ impl Shelves {
         let mut newest: BTreeMap<Vmid, &Archive> = BTreeMap::new();
         for archive in self.listings.iter().flat_map(|listing| &listing.archives) {
             let entry = newest.entry(archive.name.vmid).or_insert(archive);
-            if archive.name.time > entry.name.time {
+            if archive.ctime > entry.ctime {
                 *entry = archive;
             }
         }
@@ -280,7 +280,7 @@ impl Shelves {
         let of_guest = |a: &&Archive| a.name.vmid == vmid;
         let archives = self.listings.iter().flat_map(|listing| &listing.archives).filter(of_guest);
         let mut archives: Vec<_> = archives.cloned().collect();
-        archives.sort_by(|a, b| (b.name.time, &b.volid).cmp(&(a.name.time, &a.volid)));
+        archives.sort_by(|a, b| (b.ctime, &b.volid).cmp(&(a.ctime, &a.volid)));
         let snapshots = self.listings.iter().flat_map(|listing| &listing.snapshots);
         let mut snapshots: Vec<_> = snapshots.filter(|snapshot| snapshot.vmid == vmid).cloned().collect();
         snapshots.sort_by(|a, b| (b.ctime, &b.volid).cmp(&(a.ctime, &a.volid)));
