@@ -2,6 +2,7 @@
 
 mod lint;
 mod process;
+mod servers;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum Task {
         /// Words for the test runner: a part of a test's name
         words: Vec<String>,
     },
+    /// Install the real MinIO for the tests: built with Go, kept in the user's cache folder
+    Servers,
     /// Break two guests of a homelab on loopback and restore them
     Demo {
         /// Answer every question with yes, as without a terminal
@@ -66,6 +69,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Lint => lint::run(&cargo),
         Task::Test { all, words } => test(&cargo, all, &words),
+        Task::Servers => servers::install(),
         Task::Demo { yes } => {
             lab_programs(&cargo)?;
             cargo.program("debug", "restore-lab", if yes { &["demo", "--yes"] } else { &["demo"] })
