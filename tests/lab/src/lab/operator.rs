@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::ssh::KeyPair;
+use crate::{
+    project::{self, ENVIRONMENTS},
+    ssh::KeyPair,
+};
 
 /// An operator's home and project.
 #[derive(Clone, Debug)]
@@ -56,7 +59,7 @@ impl Operator {
 
     /// The folder of one environment.
     pub fn environment(&self, name: &str) -> PathBuf {
-        self.project.join("infrastructure/proxmox/environments").join(name)
+        project::environment(&self.project, name)
     }
 
     /// The environment variables of the operator's shell.
@@ -84,28 +87,12 @@ fn write_ping(programs: &Path, guest_port: u16) -> io::Result<()> {
 
 /// One node stands for all three environments, as in a homelab that begins with one machine.
 fn write_project(project: &Path, about: &About<'_>) -> io::Result<()> {
-    let environments = project.join("infrastructure/proxmox/environments");
-    let common = |environment: &str| {
-        format!(
-            "# The node of this environment\nproxmox_endpoint = \"https://{}:8006\"\n\
-             proxmox_insecure = true\ndefault_node     = \"{}\"\nenvironment      = \"{environment}\"\n\
-             network_bridge   = \"vmbr0\"\n\nbackup = {{\n  enabled  = true\n  schedule = \"01:00\"\n  \
-             storage  = \"local\"\n  mode     = \"snapshot\"\n  compress = \"zstd\"\n}}\n",
-            about.node_address.ip(),
-            about.node
-        )
-    };
-    let prod = format!(
-        "\nvms = {{\n  \"web\" = {{ ip = \"{}/8\", cores = 1, memory = 512, disk = 8, tags = [\"web\"] }}\n}}\n\n\
-         containers = {{\n  \"dns\" = {{ ip = \"{}/8\", cores = 1, memory = 256, disk = 2, nesting = false }}\n}}\n",
-        about.vm_address, about.ct_address
-    );
-    for (name, extra) in
-        [("prod", prod.as_str()), ("lab", "\nvms = {}\n"), ("monitoring", "\nmonitoring = null\n")]
-    {
-        let folder = environments.join(name);
+    for name in ENVIRONMENTS {
+        let folder = project::environment(project, name);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("terraform.tfvars"), common(name) + extra)?;
+        let common = project::common_tfvars(name, about.node, about.node_address.ip());
+        let guests = project::guests_tfvars(name, about.vm_address, about.ct_address);
+        fs::write(folder.join("terraform.tfvars"), common + &guests)?;
     }
     fs::write(
         project.join("restore.toml"),

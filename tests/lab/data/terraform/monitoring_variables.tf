@@ -1,0 +1,10 @@
+variable "monitoring" {
+  type    = any
+  default = null
+}
+
+variable "minio" {
+  type      = any
+  default   = null
+  sensitive = true
+}
