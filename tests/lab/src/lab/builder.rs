@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     CT, Lab, Server, VM,
+    backed_up::{snapshot_of_container, snapshot_of_vm},
     content::{DISK_SIZE, seeded},
     guests::Guests,
     operator::{About, Operator},
@@ -51,6 +52,8 @@ pub struct LabBuilder {
     backups: Vec<&'static str>,
     extra: Vec<(String, String)>,
     storages: String,
+    /// Backup servers by the storages' names, with the times of what is on them.
+    servers: Vec<(String, Vec<&'static str>)>,
     more: Vec<u32>,
     /// Bytes of the VM's system disk, and of the data in the guests' largest files.
     disk: u64,
@@ -74,6 +77,7 @@ impl LabBuilder {
             backups,
             extra: Vec::new(),
             storages: String::new(),
+            servers: Vec::new(),
             more: Vec::new(),
             disk: DISK_SIZE,
             data: 1 << 20,
@@ -131,6 +135,16 @@ impl LabBuilder {
         self
     }
 
+    /// Adds a Proxmox Backup Server as a storage, with backups of the guests of these times, as volume IDs have them:
+    /// `2026-01-30T01:00:00Z`. They were never verified.
+    #[must_use]
+    pub fn backup_server(mut self, id: &str, times: &[&'static str]) -> Self {
+        self.servers.push((id.to_owned(), times.to_vec()));
+        self.storage(&format!(
+            "pbs: {id}\n\tdatastore main\n\tserver 10.0.0.9\n\tcontent backup\n\tusername root@pam\n"
+        ))
+    }
+
     /// Writes one more file on the node before anything starts.
     #[must_use]
     pub fn file(mut self, on_node: &str, text: &str) -> Self {
@@ -163,6 +177,12 @@ impl LabBuilder {
         }
         for time in &self.backups {
             back_up(&simulator, &shell, self.compress, time, &self.more)?;
+        }
+        for (id, times) in &self.servers {
+            let storage = node.storage(id).map_err(|failure| io::Error::other(failure.text))?;
+            for time in times {
+                back_up_to(&simulator, &shell, &node, &storage.place(), time)?;
+            }
         }
         for (kind, vmid) in [(GuestKind::Vm, VM), (GuestKind::Ct, CT)] {
             node.power_on(kind, vmid).map_err(|failure| io::Error::other(failure.text))?;
@@ -398,6 +418,28 @@ fn back_up(simulator: &Path, shell: &ShellNode, compress: &str, time: &str, more
         fs::rename(dump.join(&name), dump.join(format!("{lead}{time}{}", &rest[time.len()..])))?;
     }
     Ok(())
+}
+
+/// Makes a backup of each guest as a snapshot of a backup server: by way of an archive, since the node's own program does
+/// not do it in the lab.
+fn back_up_to(simulator: &Path, shell: &ShellNode, node: &Node, place: &str, time: &str) -> io::Result<()> {
+    let folder = "/var/tmp/for-the-server";
+    fs::create_dir_all(node.path(folder))?;
+    let words = ["vzdump", "101", "102", "--dumpdir", folder, "--compress", "0"];
+    let output = simulate(simulator, shell, &words)?;
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    for name in names(&node.path(folder))? {
+        let archive = node.path(folder).join(&name);
+        let snapshot = |group: &str| node.path(&format!("{place}/{group}/{time}"));
+        match archive.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("vma") => snapshot_of_vm(&archive, &snapshot(&format!("vm/{VM}")))?,
+            Some("tar") => snapshot_of_container(&archive, &snapshot(&format!("ct/{CT}")))?,
+            _ => {}
+        }
+    }
+    fs::remove_dir_all(node.path(folder))
 }
 
 /// The user's name. `$USER` is not set everywhere, in a container for instance.

@@ -3,6 +3,7 @@
 //! Everything is on loopback and below one temporary folder, and gone at drop.
 
 mod archived;
+mod backed_up;
 mod builder;
 mod checkpoint;
 mod content;

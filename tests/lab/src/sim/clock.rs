@@ -1,4 +1,4 @@
-//! Dates from seconds since 1970; the lab's nodes keep UTC.
+//! Dates from seconds since 1970, in UTC unless the seconds are those of a node's own clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

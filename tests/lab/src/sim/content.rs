@@ -4,6 +4,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use super::backup_server::{Snapshot, Verification};
 use super::clock;
 use super::node::storage::{Storage, disk_usage};
 use super::node::volume::{is_backup_name, owner_of, split_volid};
@@ -28,6 +29,10 @@ pub(super) struct Item {
     pub(super) protected: bool,
     /// For images: the bytes that are really taken.
     pub(super) used: Option<u64>,
+    /// For snapshots: what the server found when it verified it.
+    pub(super) verification: Option<Verification>,
+    /// For snapshots: the fingerprint of their key.
+    pub(super) encrypted: Option<String>,
 }
 
 /// What the name of a backup tells.
@@ -97,6 +102,10 @@ impl Node {
             match kind {
                 "rootdir" | "images" => items.extend(self.images(&storage, kind, vmid)),
                 _ if storage.is_folder() => items.extend(self.files(&storage, kind, vmid)),
+                "backup" if storage.kind == "pbs" => {
+                    let snapshots = self.snapshots(&storage, vmid);
+                    items.extend(snapshots.into_iter().map(|snapshot| self.snapshot_item(snapshot)));
+                }
                 _ => {}
             }
         }
@@ -124,6 +133,8 @@ impl Node {
                 notes: None,
                 protected: false,
                 used: storage.is_folder().then_some(used),
+                verification: None,
+                encrypted: None,
             }
         };
         self.volumes(storage).into_iter().filter(of_kind).map(item).collect()
@@ -145,6 +156,8 @@ impl Node {
                 notes: None,
                 protected: false,
                 used: None,
+                verification: None,
+                encrypted: None,
             };
             match kind {
                 _ if metadata.is_dir() => None,
@@ -161,9 +174,10 @@ impl Node {
             return None;
         }
         let name = BackupName::parse(file);
+        let ahead = self.settings().seconds_ahead();
         let notes = self.read(&format!("{folder}/{file}.notes"));
         Some(Item {
-            ctime: name.as_ref().and_then(|name| name.ctime).unwrap_or(plain.ctime),
+            ctime: name.as_ref().and_then(|name| name.ctime).map_or(plain.ctime, |local| local - ahead),
             vmid: vmid.or_else(|| number_between_dashes(file)),
             subtype: Some(name.map_or("unknown", |name| name.kind)),
             notes: notes.and_then(|notes| notes.lines().next().map(str::to_owned)),
@@ -172,10 +186,35 @@ impl Node {
         })
     }
 
+    fn snapshot_item(&self, snapshot: Snapshot) -> Item {
+        let is_vm = snapshot.kind == GuestKind::Vm;
+        Item {
+            content: "backup",
+            format: if is_vm { "pbs-vm" } else { "pbs-ct" }.to_owned(),
+            size: snapshot.size(self),
+            ctime: snapshot.ctime,
+            vmid: Some(snapshot.vmid),
+            subtype: Some(if is_vm { "qemu" } else { "lxc" }),
+            notes: snapshot.about.notes,
+            protected: snapshot.about.protected,
+            used: None,
+            verification: snapshot.about.verification,
+            encrypted: snapshot.about.encrypted,
+            volid: snapshot.volid,
+        }
+    }
+
     /// Removes a volume, backup or other file, as a task of type `imgdel` does; tells the task what it did.
     pub(super) fn remove_volume(&self, volid: &str, task: &mut Task<'_>) -> Outcome {
         let (storage, name) = split_volid(volid)?;
         self.usable_storage(storage)?;
+        if let Some(snapshot) = self.snapshot(volid)? {
+            if snapshot.about.protected {
+                return Err(Failure::new(format!("cannot remove protected volume '{name}' on '{storage}'")));
+            }
+            fs::remove_dir_all(self.path(&snapshot.folder))?;
+            return task.line(&format!("Removed volume '{volid}'"));
+        }
         let place = self.place(volid)?;
         let Some(file) = name.strip_prefix("backup/") else {
             self.free_volume(volid)?;
@@ -205,6 +244,7 @@ impl Node {
     pub(super) fn removal_id(&self, volid: &str) -> Outcome<String> {
         let place = self.place(volid)?;
         let owner = match place.name.strip_prefix("backup/") {
+            Some(_) if place.storage.kind == "pbs" => self.snapshot(volid)?.map(|snapshot| snapshot.vmid),
             Some(file) => backup_owner(file),
             None => place.owner.or_else(|| owner_of(&place.name)),
         };

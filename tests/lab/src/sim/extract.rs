@@ -21,6 +21,9 @@ impl Node {
             )));
         };
         self.usable_storage(&place.storage.id)?;
+        if let Some(snapshot) = self.snapshot(volid)? {
+            return snapshot.config(self);
+        }
         let Ok(archive) = File::open(self.path(&place.path)) else {
             return Err(Failure::with_status(format!("volume '{volid}' does not exist"), 2));
         };

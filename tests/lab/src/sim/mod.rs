@@ -1,5 +1,6 @@
 //! The simulated PVE node.
 
+pub mod backup_server;
 pub mod cli;
 pub mod clock;
 pub mod compress;

@@ -1,5 +1,6 @@
 //! `pvesm`: storages and what lies on them.
 
+use super::backup_server::repository;
 use super::content::{Item, backup_owner};
 use super::node::cluster::SectionFile;
 use super::node::property::parse_size;
@@ -98,17 +99,18 @@ fn path(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
 }
 
 /// Where a snapshot lies on a Proxmox Backup Server; no file.
-fn pbs_path(place: &Place) -> String {
-    let get = |key: &str, default: &'static str| place.storage.get(key).unwrap_or(default).to_owned();
-    let (user, server, store) = (get("username", "root@pam"), get("server", ""), get("datastore", ""));
+pub(super) fn pbs_path(place: &Place) -> String {
+    let repository = repository(&place.storage);
     let snapshot = place.name.trim_start_matches("backup/");
     let space = place.storage.get("namespace").map_or_else(String::new, |name| format!("?ns={name}"));
-    format!("pbs://{user}@{server}:{store}/{snapshot}{space}")
+    format!("pbs://{repository}/{snapshot}{space}")
 }
 
 fn extract(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome {
     let volid = call.get("volume").unwrap_or_default();
-    if let Some(file) = node.place(volid)?.name.strip_prefix("backup/")
+    let place = node.place(volid)?;
+    if let Some(file) = place.name.strip_prefix("backup/")
+        && place.storage.kind != "pbs"
         && backup_owner(file).is_none()
     {
         io.complain(

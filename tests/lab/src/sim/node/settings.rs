@@ -27,6 +27,8 @@ pub struct Settings {
     pub header_timeout_ms: u64,
     /// How long a guest takes to shut down, and what `--timeout` counts, is divided by this.
     pub time_divisor: u64,
+    /// How many hours the node's clock is ahead of UTC.
+    pub hours_ahead: i8,
     /// How late the HA service notices that its resources were changed; at once when 0.
     pub ha_lag_ms: u64,
     /// How long `/cluster/resources` goes on telling what a guest's state was before it changed.
@@ -48,6 +50,7 @@ impl Default for Settings {
             lock_wait_ms: None,
             header_timeout_ms: 60_000,
             time_divisor: 1,
+            hours_ahead: 0,
             ha_lag_ms: 0,
             broadcast_ms: 10_000,
             storages: BTreeMap::new(),
@@ -93,6 +96,11 @@ pub struct Behaviour {
 impl Settings {
     /// The file, below a node's root.
     pub const FILE: &str = "etc/pve-sim.json";
+
+    /// Seconds that the node's clock is ahead of UTC.
+    pub fn seconds_ahead(&self) -> i64 {
+        i64::from(self.hours_ahead) * 3600
+    }
 
     /// Reads the settings below `root`; defaults when there is no file.
     pub fn read(root: &Path) -> io::Result<Self> {

@@ -48,6 +48,8 @@ impl Storage {
         match self.kind.as_str() {
             "lvmthin" | "lvm" => format!("/dev/{}", self.get("vgname").unwrap_or("pve")),
             "zfspool" => format!("/dev/zvol/{}", self.get("pool").unwrap_or("rpool")),
+            // Another machine: nothing of it is visible on a real node.
+            "pbs" => format!("/.backup-server/{}", self.id),
             _ => self.mount(),
         }
     }

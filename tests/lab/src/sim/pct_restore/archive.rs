@@ -3,15 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::sim::backup_server::{ROOT, Snapshot};
 use crate::sim::compress::{Compression, Pipe, ToolError};
 use crate::sim::node::Task;
-use crate::sim::{Failure, Node, Outcome};
+use crate::sim::{Failure, GuestKind, Node, Outcome};
 
 /// An archive on the node.
 pub(super) struct Archive {
     /// Its path on the node.
     pub(super) path: String,
     pub(super) compression: Compression,
+    /// For a backup on a Proxmox Backup Server, whose client unpacks it instead of tar.
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 /// What describes the container.
@@ -40,6 +43,10 @@ impl Archive {
 
     /// Finds it by volume id or path.
     pub(super) fn find(node: &Node, name: &str) -> Outcome<Self> {
+        if let Some(snapshot) = node.snapshot(name)? {
+            let path = format!("{}/{ROOT}", snapshot.folder);
+            return Ok(Self { path, compression: Compression::None, snapshot: Some(snapshot) });
+        }
         let (path, missing) = if name.starts_with('/') {
             (name.to_owned(), format!("can't find file '{name}'"))
         } else {
@@ -54,11 +61,14 @@ impl Archive {
             Some((_, "tgz")) => Compression::Gzip,
             _ => Compression::of(&path),
         };
-        Ok(Self { path, compression })
+        Ok(Self { path, compression, snapshot: None })
     }
 
     /// The decompressed bytes; a failure of the decompressor looks like the end.
     pub(super) fn open(&self, node: &Node) -> io::Result<Pipe<Box<dyn Read>>> {
+        if let Some(snapshot) = &self.snapshot {
+            return Ok(Pipe::new(Box::new(snapshot.open(node, ROOT)?)));
+        }
         let file = File::open(node.path(&self.path))?;
         Ok(Pipe::new(self.compression.reader(file, &self.name_for_tools())?))
     }
@@ -75,6 +85,10 @@ impl Archive {
 
     /// Reads the configuration, which is among the first members.
     pub(super) fn read_config(&self, node: &Node, task: &mut Task<'_>) -> Outcome<Inside> {
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.require(GuestKind::Ct)?;
+            return Ok(Inside { config: snapshot.config(node)?, firewall: snapshot.firewall(node) });
+        }
         let mut pipe = self.open(node)?;
         let (config, firewall) = members(&mut pipe);
         if let Some(failure) = pipe.failure() {

@@ -26,10 +26,14 @@ pub(super) fn version(node: &Node, _call: &Parsed, _io: &mut Io<'_>) -> Outcome<
     Ok(json!({"release": release, "repoid": REPOSITORY, "version": version}).into())
 }
 
-/// The lab's nodes keep UTC.
-pub(super) fn time(_node: &Node, _call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
-    let now = clock::now();
-    Ok(json!({"localtime": now, "time": now, "timezone": "UTC"}).into())
+pub(super) fn time(node: &Node, _call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
+    let (now, ahead) = (clock::now(), node.settings().hours_ahead);
+    let zone = match ahead {
+        0 => "UTC".to_owned(),
+        // These names have the sign of the old days: what is ahead of UTC is west of it.
+        hours => format!("Etc/GMT{:+}", -hours),
+    };
+    Ok(json!({"localtime": now + node.settings().seconds_ahead(), "time": now, "timezone": zone}).into())
 }
 
 /// A node as lists show it; of others only the name is known here.

@@ -5,9 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{Answer, invalid};
+use crate::sim::backup_server::Snapshot;
 use crate::sim::content::{Item, taken};
 use crate::sim::node::storage::{STORAGE_CFG, Storage};
-use crate::sim::node::volume::{format_of, split_volid};
+use crate::sim::node::volume::{Place, format_of, split_volid};
 use crate::sim::node::{Failure, Node, Outcome};
 use crate::sim::storages::StorageState;
 use crate::sim::{Io, Parsed, pvesm};
@@ -66,6 +67,8 @@ fn entry(item: Item) -> Value {
     set("subtype", item.subtype.map(Value::from));
     set("notes", item.notes.map(Value::from));
     set("protected", item.protected.then(|| 1.into()));
+    set("verification", item.verification.map(|found| json!(found)));
+    set("encrypted", item.encrypted.map(Value::from));
     set("parent", item.used.map(|_| Value::Null));
     set("used", item.used.map(Value::from));
     entry
@@ -86,6 +89,9 @@ fn volid(call: &Parsed) -> Outcome<String> {
 pub(super) fn volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
     let volid = volid(call)?;
     let place = node.place(&volid)?;
+    if let Some(snapshot) = node.snapshot(&volid)? {
+        return Ok(about_snapshot(node, &place, &snapshot).into());
+    }
     let path = place.path;
     let Ok(metadata) = fs::metadata(node.path(&path)) else {
         let text = format!("failed to stat '{path}'\nvolume_size_info on '{volid}' failed - no format");
@@ -105,6 +111,31 @@ pub(super) fn volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<An
     Ok(answer.into())
 }
 
+fn about_snapshot(node: &Node, place: &Place, snapshot: &Snapshot) -> Value {
+    let size = snapshot.size(node);
+    // Which format and which `used` a real node gives is not among the facts.
+    let mut answer = json!({"format": "raw", "path": pvesm::pbs_path(place), "size": size, "used": size});
+    if let Some(notes) = &snapshot.about.notes {
+        answer["notes"] = notes.as_str().into();
+    }
+    if snapshot.about.protected {
+        answer["protected"] = 1.into();
+    }
+    answer
+}
+
+fn set_about(node: &Node, call: &Parsed, snapshot: &Snapshot) -> Outcome<Answer> {
+    let mut about = snapshot.about.clone();
+    if let Some(notes) = call.get("notes") {
+        about.notes = Some(notes.to_owned()).filter(|notes| !notes.is_empty());
+    }
+    if call.get("protected").is_some() {
+        about.protected = call.is_on("protected");
+    }
+    node.write_about(snapshot, &about)?;
+    Ok(Answer::Nothing)
+}
+
 pub(super) fn set_volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcome<Answer> {
     let volid = volid(call)?;
     let place = node.place(&volid)?;
@@ -113,6 +144,9 @@ pub(super) fn set_volume(node: &Node, call: &Parsed, _io: &mut Io<'_>) -> Outcom
             Some(_) => "only backups can have notes",
             None => "only backups support attribute 'protected'",
         }));
+    }
+    if let Some(snapshot) = node.snapshot(&volid)? {
+        return set_about(node, call, &snapshot);
     }
     if let Some(notes) = call.get("notes") {
         let path = format!("{}.notes", place.path);

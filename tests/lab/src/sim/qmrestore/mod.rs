@@ -8,12 +8,14 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::backup_server::Snapshot;
 use super::node::{GuestConfig, Task, Volume};
 use super::vma::{Disk, Header, Reader, Target};
 use super::{Failure, GuestKind, Io, Node, Outcome, Parsed, qm, rescan};
 
 mod config;
 mod plan;
+mod server;
 mod source;
 
 use plan::{DiskPlan, Plan};
@@ -26,8 +28,8 @@ const AFTER: &str = "error after data was restored, VM disks should be OK but co
 const TICK: Duration = Duration::from_millis(10);
 
 pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
-    let source = match checks(node, call, io) {
-        Ok(source) => source,
+    let backup = match checks(node, call, io) {
+        Ok(backup) => backup,
         Err(failure) => {
             io.complain(&failure.text);
             return failure.status;
@@ -37,23 +39,23 @@ pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
     let Io { stdin, stdout, stderr } = io;
     let mut io = Io { stdin: &mut std::io::empty(), stdout: *stdout, stderr: *stderr };
     node.worker(&mut io, "qmrestore", &vmid.to_string(), |task| {
-        let mut restore = Restore { node, call, vmid, source, task, stage: Stage::Before };
-        let outcome = restore.run(*stdin);
+        let mut restore = Restore { node, call, vmid, task, stage: Stage::Before };
+        let outcome = restore.run(&backup, *stdin);
         restore.conclude(&outcome)?;
         outcome
     })
 }
 
 /// What is checked before there is a task. Nothing is changed but the lock, which comes last.
-fn checks(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Source> {
+fn checks(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Backup> {
     if !node.settings().quorum {
         return Err(Failure::new("cluster not ready - no quorum?"));
     }
     if let Some(pool) = call.get("pool").filter(|pool| !node.has_pool(pool)) {
         return Err(Failure::new(format!("403 Permission check failed (pool '{pool}' does not exist)")));
     }
-    let source = Source::find(node, call.get("archive").unwrap_or_default())?;
-    if call.is_on("live-restore") {
+    let backup = Backup::find(node, call.get("archive").unwrap_or_default())?;
+    if call.is_on("live-restore") && matches!(backup, Backup::Archive(_)) {
         return Err(Failure::new(
             "live-restore is only compatible with backup images from a Proxmox Backup Server",
         ));
@@ -61,7 +63,25 @@ fn checks(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Source> {
     let vmid = call.vmid();
     lock(node, vmid, call.is_on("force"), io)
         .map_err(|failure| failure.prefixed(&format!("unable to restore VM {vmid} - ")))?;
-    Ok(source)
+    Ok(backup)
+}
+
+/// Where a VM comes from.
+enum Backup {
+    /// A VMA archive.
+    Archive(Source),
+    /// A snapshot on a Proxmox Backup Server.
+    Snapshot(Box<Snapshot>),
+}
+
+impl Backup {
+    fn find(node: &Node, archive: &str) -> Outcome<Self> {
+        match node.snapshot(archive) {
+            Ok(Some(snapshot)) => Ok(Self::Snapshot(Box::new(snapshot))),
+            Ok(None) => Source::find(node, archive).map(Self::Archive),
+            Err(failure) => Err(failure),
+        }
+    }
 }
 
 /// Checks the number and marks it as being restored.
@@ -97,13 +117,12 @@ struct Restore<'r, 'a> {
     node: &'r Node,
     call: &'r Parsed,
     vmid: u32,
-    source: Source,
     task: &'r mut Task<'a>,
     stage: Stage,
 }
 
 impl Restore<'_, '_> {
-    fn run(&mut self, stdin: &mut dyn std::io::Read) -> Outcome {
+    fn run(&mut self, backup: &Backup, stdin: &mut dyn std::io::Read) -> Outcome {
         let (node, vmid) = (self.node, self.vmid);
         let old = node.config(VM, vmid)?;
         let unable = format!("unable to restore VM {vmid} - ");
@@ -118,24 +137,29 @@ impl Restore<'_, '_> {
         self.task.text(&waiting)?;
         let _lock = lock.map_err(|failure| failure.prefixed(&unable))?;
 
-        self.source.try_config(node, self.task)?;
-        self.source.require_vma()?;
-        let template = self.data(&old, stdin)?;
+        let template = match backup {
+            Backup::Archive(source) => {
+                source.try_config(node, self.task)?;
+                source.require_vma()?;
+                self.data(source, &old, stdin)?
+            }
+            Backup::Snapshot(snapshot) => self.fetch(snapshot, &old)?,
+        };
         self.settle(template)
     }
 
     /// Reads the archive; gives whether it is one of a template.
-    fn data(&mut self, old: &GuestConfig, stdin: &mut dyn std::io::Read) -> Outcome<bool> {
+    fn data(&mut self, source: &Source, old: &GuestConfig, stdin: &mut dyn std::io::Read) -> Outcome<bool> {
         let limit = self.call.number("bwlimit").filter(|limit| *limit > 0);
         let work = format!("/var/tmp/vzdumptmp{}", std::process::id());
-        let pipeline = self.source.pipeline(&work, limit);
+        let pipeline = source.pipeline(&work, limit);
         if let Some(limit) = limit {
             self.task.line(&format!("applying read rate limit: {limit}"))?;
         }
         self.task.line(&format!("restore vma archive: {pipeline}"))?;
         fs::create_dir_all(self.node.path(&work))?;
         self.node.write(&format!("{work}.fifo"), "")?;
-        let outcome = self.stream(old, limit, stdin);
+        let outcome = self.stream(source, old, limit, stdin);
         if !self.task.is_killed() {
             drop(fs::remove_dir_all(self.node.path(&work)));
             self.node.remove(&format!("{work}.fifo"))?;
@@ -148,13 +172,14 @@ impl Restore<'_, '_> {
 
     fn stream(
         &mut self,
+        source: &Source,
         old: &GuestConfig,
         limit: Option<u64>,
         stdin: &mut dyn std::io::Read,
     ) -> Outcome<bool> {
         let node = self.node;
         let stop = source::Stop::default();
-        let mut pipe = self.source.open(node, stdin, limit, &stop)?;
+        let mut pipe = source.open(node, stdin, limit, &stop)?;
         let reader = match Reader::open(&mut pipe) {
             Ok(reader) => reader,
             Err(error) => {
@@ -174,7 +199,10 @@ impl Restore<'_, '_> {
         node.write_config(VM, self.vmid, &GuestConfig::parse("memory: 128\n"))?;
         self.free_old(old, &plan)?;
         let mut made = BTreeMap::new();
-        let outcome = self.allocate(&plan, &mut made).and_then(|()| self.write(reader, &plan, &made, &stop));
+        let outcome = self.allocate(&plan, &mut made).and_then(|()| {
+            let piped = source.is_piped(self.call);
+            self.write(reader, &plan, &made, &stop, piped)
+        });
         if outcome.is_ok() {
             // Only now the decompressor gets to the end of its input, and may object to it.
             drop(std::io::copy(&mut pipe, &mut std::io::sink()));
@@ -289,6 +317,7 @@ impl Restore<'_, '_> {
         plan: &Plan,
         made: &BTreeMap<String, Volume>,
         stop: &source::Stop,
+        piped: bool,
     ) -> Outcome {
         let node = self.node;
         let mut rooms = BTreeMap::new();
@@ -325,7 +354,7 @@ impl Restore<'_, '_> {
                     self.task.line(&line)?;
                 }
                 let status = error.status();
-                let last = if self.source.is_piped(self.call) {
+                let last = if piped {
                     format!("exit code {status}")
                 } else {
                     format!("got signal {}", status - 128)
@@ -387,14 +416,13 @@ impl Restore<'_, '_> {
         if failure.killed || self.task.is_killed() {
             return Err(failure.clone());
         }
-        match self.stage {
-            Stage::Before => {
-                let mut config = self.node.config(VM, self.vmid)?;
-                config.main.remove("lock");
+        if self.stage != Stage::Restored {
+            let mut config = self.node.config(VM, self.vmid)?;
+            if config.main.remove("lock").is_some() {
                 self.node.write_config(VM, self.vmid, &config)?;
+            } else {
+                self.task.line("no lock found trying to remove 'create'  lock")?;
             }
-            Stage::Destroyed => self.task.line("no lock found trying to remove 'create'  lock")?,
-            Stage::Restored => {}
         }
         let words = if self.stage == Stage::Restored { AFTER } else { BEFORE };
         self.task.line(&format!("{words} VM {} state is NOT cleaned up.", self.vmid))

@@ -38,9 +38,9 @@ pub(super) struct Backup {
 }
 
 impl Backup {
-    fn new(guest: Guest, options: &Options) -> Self {
+    fn new(guest: Guest, options: &Options, ahead: i64) -> Self {
         let start = clock::now();
-        let stem = format!("vzdump-{}-{}-{}", guest.word(), guest.vmid, clock::stamp(start));
+        let stem = format!("vzdump-{}-{}-{}", guest.word(), guest.vmid, clock::stamp(start + ahead));
         let kind = match guest.kind {
             GuestKind::Vm => "vma",
             GuestKind::Ct => "tar",
@@ -106,7 +106,7 @@ impl<'a> Job<'a, '_> {
     fn guest(&mut self, vmid: u32) -> Outcome {
         let guest = Guest::read(self.node, vmid)?;
         self.check_limits(&guest)?;
-        let mut backup = Backup::new(guest, self.options);
+        let mut backup = Backup::new(guest, self.options, self.node.settings().seconds_ahead());
         let guest = &backup.guest;
         self.log.begin_guest(self.shelf.dir.join(format!("{}.log", backup.stem)));
         self.log.info(&format!("Starting Backup of VM {vmid} ({})", guest.word()))?;

@@ -125,6 +125,9 @@ impl Request {
                  content type"
             )));
         }
+        if storage.kind == "pbs" {
+            return Err(Failure::new(format!("the lab makes no backups on the backup server '{id}'")));
+        }
         let shown = storage.content_folder("backup");
         let dir = node.path(&shown);
         std::fs::create_dir_all(&dir)?;
