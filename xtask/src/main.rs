@@ -43,6 +43,9 @@ enum Task {
         /// Version of Proxmox VE: 8 or 9
         #[arg(long, default_value = "8")]
         pve: String,
+        /// Keep the Terraform states of its project in S3: `embedded` or `minio`
+        #[arg(long)]
+        s3: Option<String>,
     },
     /// Run the programs in a terminal and put what they show into the documents
     Capture,
@@ -74,9 +77,11 @@ fn run(task: Task) -> anyhow::Result<()> {
             lab_programs(&cargo)?;
             cargo.program("debug", "restore-lab", if yes { &["demo", "--yes"] } else { &["demo"] })
         }
-        Task::Lab { pve } => {
+        Task::Lab { pve, s3 } => {
             lab_programs(&cargo)?;
-            cargo.program("debug", "restore-lab", &["shell", "--pve", &pve])
+            let mut words = vec!["shell", "--pve", &pve];
+            words.extend(s3.iter().flat_map(|engine| ["--s3", engine]));
+            cargo.program("debug", "restore-lab", &words)
         }
         Task::Capture => {
             lab_programs(&cargo)?;

@@ -473,7 +473,8 @@ fn a_request_is_done_though_its_client_is_gone() {
     server.watch(move |seen| {
         arrived.send(seen.headers.clone()).unwrap();
         gate.lock().unwrap().recv().unwrap();
-        None
+        // Long enough for the server to notice that the client is gone.
+        Some(Fault::Slow(Duration::from_millis(100)))
     });
     // The client whose words are taken over by one that goes away.
     let signing = std::thread::spawn({
@@ -500,4 +501,45 @@ fn a_request_is_done_though_its_client_is_gone() {
         assert!(Instant::now() < deadline, "what the client asked for was not done");
         std::thread::yield_now();
     }
+}
+
+/// Starts the server as a program; the line that it prints.
+#[cfg(feature = "server")]
+fn program(folder: &std::path::Path, port: &str) -> (std::process::Child, String) {
+    use std::io::BufRead as _;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_restore-lab"))
+        .args(["s3", "--port", port, "--folder"])
+        .arg(folder)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line)
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn as_a_program_it_outlives_a_kill_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, line) = program(folder.path(), "0");
+    let value = |name: &str| {
+        let pair = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        pair.unwrap_or_else(|| panic!("{name} is not in: {line}")).to_owned()
+    };
+    let endpoint = value("AWS_ENDPOINT_URL");
+    let credentials =
+        Credentials { access_key: value("AWS_ACCESS_KEY_ID"), secret_key: value("AWS_SECRET_ACCESS_KEY") };
+    let client = Client::new(&endpoint, credentials, None).unwrap();
+    client.create_bucket("bucket", true).unwrap();
+    let first = client.put("bucket", "key", b"one").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let port = endpoint.rsplit_once(':').unwrap().1;
+    let (mut child, again) = program(folder.path(), port);
+    assert_eq!(again, line);
+    assert_eq!(client.get("bucket", "key", Some(&first)).unwrap(), b"one");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

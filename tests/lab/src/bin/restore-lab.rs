@@ -8,10 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use restore_lab::lab::{CT, Front, Lab, LabBuilder, NODE, VM};
+use restore_lab::{
+    lab::{CT, Front, Lab, LabBuilder, NODE, VM},
+    s3::{Credentials, Embedded, Engine, Options, S3Server},
+    terraform::{ENVIRONMENTS, Project},
+};
 
-const USAGE: &str =
-    "usage: restore-lab demo [--yes]\n       restore-lab shell [--pve 8|9] [--front embedded|openssh]";
+const USAGE: &str = "usage: restore-lab demo [--yes]
+       restore-lab shell [--pve 8|9] [--front embedded|openssh] [--s3 embedded|minio]
+       restore-lab s3 [--port PORT] [--folder DIR]";
 
 /// How long a guest may take to answer, or to fall silent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +28,7 @@ fn main() -> ExitCode {
         ["demo"] => demo(false),
         ["demo", "--yes"] => demo(true),
         ["shell", options @ ..] => shell(options),
+        ["s3", options @ ..] => serve(options),
         _ => Err(USAGE.into()),
     };
     match result {
@@ -103,15 +109,25 @@ fn answers(lab: &Lab, vmid: u32, wanted: bool) -> Result<(), Box<dyn Error>> {
 /// A shell of the operator, with everything set up.
 fn shell(options: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut builder = LabBuilder::new();
+    let mut engine = None;
     for pair in options.chunks(2) {
         builder = match pair {
             ["--pve", version] => builder.pve(version.parse()?),
             ["--front", "openssh"] => builder.front(Front::OpenSsh),
             ["--front", "embedded"] => builder.front(Front::Embedded),
+            ["--s3", "embedded"] => {
+                engine = Some(Engine::Embedded);
+                builder
+            }
+            ["--s3", "minio"] => {
+                engine = Some(Engine::MinIo);
+                builder
+            }
             _ => return Err(USAGE.into()),
         };
     }
     let lab = builder.start()?;
+    let state = engine.map(|engine| keep_state(&lab, engine)).transpose()?;
     let programs = std::env::current_exe()?;
     let folder = programs.parent().unwrap_or(std::path::Path::new("."));
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
@@ -121,13 +137,52 @@ fn shell(options: &[&str]) -> Result<(), Box<dyn Error>> {
          Try: restore-vm {VM} --list, restore-vm {VM} --dry-run, restore-vm {VM}. `exit` ends the lab.\n",
         lab.root().display()
     );
+    let state_variables = state.as_ref().map(|(_, project)| project.variables()).unwrap_or_default();
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "bash".to_owned());
     Command::new(shell)
         .env_clear()
         .envs(lab.operator().variables())
+        .envs(state_variables)
         .env("PATH", path)
         .env("LAB_NODE", lab.root())
         .current_dir(lab.operator().project())
         .status()?;
     Ok(())
+}
+
+/// Gives the operator's project a server for its states, and applies every environment twice.
+fn keep_state(lab: &Lab, engine: Engine) -> Result<(Box<dyn S3Server>, Project), Box<dyn Error>> {
+    let server = engine.start(&Options::default())?.ok_or("there is no such S3 server")?;
+    let project = Project::add_to(lab.operator().project(), &*server)?;
+    project.make_buckets(&*server)?;
+    for name in ENVIRONMENTS {
+        project.init(name)?;
+        for release in [1, 2] {
+            project.release(name, release)?;
+            project.apply(name)?;
+        }
+    }
+    println!("The states of all environments are in S3 at {}.", server.endpoint());
+    Ok((server, project))
+}
+
+/// An S3 server until this program is killed.
+fn serve(words: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut options = Options::default();
+    for pair in words.chunks(2) {
+        match pair {
+            ["--port", port] => options.port = port.parse()?,
+            ["--folder", folder] => options.folder = Some(folder.into()),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let server = Embedded::start(&options)?;
+    let Credentials { access_key, secret_key } = server.credentials();
+    println!(
+        "export AWS_ENDPOINT_URL={} AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key}",
+        server.endpoint()
+    );
+    loop {
+        std::thread::park();
+    }
 }

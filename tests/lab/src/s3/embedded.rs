@@ -60,7 +60,7 @@ impl Embedded {
         let own = temporary.as_ref().map(|folder| folder.path().to_owned());
         let tls = options.tls.then(|| Authority::create(options.address)).transpose()?;
         let mut server = Self {
-            address: SocketAddr::new(options.address, 0),
+            address: SocketAddr::new(options.address, options.port),
             credentials: options.credentials.clone(),
             folder: options.folder.clone().or(own).unwrap_or_default(),
             tls: tls.map(|authority| {

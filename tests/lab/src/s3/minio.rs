@@ -15,6 +15,9 @@ const START: Duration = Duration::from_mins(1);
 /// Between two looks at whether it does.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How many ports are tried.
+const ATTEMPTS: u32 = 3;
+
 /// A running MinIO; it ends at drop.
 #[derive(Debug)]
 pub struct MinIo {
@@ -44,8 +47,7 @@ impl MinIo {
         let tls = options.tls.then(|| Authority::create(options.address)).transpose()?;
         let mut server = Self {
             program,
-            // Freed again before MinIO takes it: another program could take it in between, and then MinIO says so.
-            address: TcpListener::bind((options.address, 0))?.local_addr()?,
+            address: SocketAddr::new(options.address, options.port),
             credentials: options.credentials.clone(),
             folder: options.folder.clone().unwrap_or_else(|| temporary.path().join("data")),
             tls: tls.map(|authority| {
@@ -55,8 +57,15 @@ impl MinIo {
             child: None,
             temporary,
         };
-        server.start_again()?;
-        Ok(server)
+        for _ in 1..ATTEMPTS {
+            // Freed again before MinIO takes it: another program may take it in between.
+            server.address = free_port(options)?;
+            if server.start_again().is_ok() {
+                return Ok(server);
+            }
+        }
+        server.address = free_port(options)?;
+        server.start_again().map(|()| server)
     }
 
     fn log(&self) -> PathBuf {
@@ -138,4 +147,8 @@ impl Drop for MinIo {
     fn drop(&mut self) {
         drop(self.stop());
     }
+}
+
+fn free_port(options: &Options) -> io::Result<SocketAddr> {
+    TcpListener::bind((options.address, options.port))?.local_addr()
 }

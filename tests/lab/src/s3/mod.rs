@@ -43,8 +43,10 @@ impl Default for Credentials {
 /// How a server is to be started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address it listens on; the port is chosen by the system.
+    /// The address it listens on.
     pub address: IpAddr,
+    /// The port; 0 for one that is free.
+    pub port: u16,
     /// Whether it speaks https, with a certificate of the lab's own authority.
     pub tls: bool,
     /// Where it keeps its data; without it a folder that is gone with the server.
@@ -56,7 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { address, tls: false, folder: None, credentials: Credentials::default() }
+        Self { address, port: 0, tls: false, folder: None, credentials: Credentials::default() }
     }
 }
 
