@@ -57,6 +57,7 @@ const SELECTING: &[&str] = &[
     "start",
     "no_start",
     "link_down",
+    "live_restore",
     "discard_excluded",
     "bwlimit",
     "wait",
@@ -174,6 +175,10 @@ pub struct Options {
     #[arg(long, help_heading = "How", requires = "target_id")]
     pub link_down: bool,
 
+    /// Start a VM at once, while its data comes from a backup server
+    #[arg(long, help_heading = "How", conflicts_with_all = ["no_start", "link_down"])]
+    pub live_restore: bool,
+
     /// Leave the guest stopped
     #[arg(long, help_heading = "How")]
     pub no_start: bool,
@@ -233,6 +238,7 @@ mod tests {
     #[case(&["101", "--check", "some"])]
     #[case(&["101", "--start", "--no-start"])]
     #[case(&["101", "--resume", "--rollback"])]
+    #[case(&["101", "--live-restore", "--no-start"])]
     #[case(&["101", "--storage-map", "fast"])]
     #[case(&["101", "--storage-map", "a1=b1", "--target-storage", "c1"])]
     #[case(&["101", "--resume", "--date", "2026-01-30"])]

@@ -1,5 +1,7 @@
 //! What is to be done, decided: the facts that the plan is built from and that its steps work on.
 
+use std::collections::BTreeMap;
+
 use restore_common::{
     homelab::GuestChecks,
     procedure::{Kept, Workplace},
@@ -36,6 +38,12 @@ pub struct Assignment {
     pub archive: Archive,
     /// What is in it.
     pub inside: ArchiveLook,
+    /// Newer backups that cannot be used.
+    #[serde(default)]
+    pub passed_over: Vec<Archive>,
+    /// Storages that may hold a newer backup and could not be listed, with the reason.
+    #[serde(default)]
+    pub not_listed: BTreeMap<StorageId, String>,
     /// Older backups of the same guest, newest first: where to look when this one turns out to be damaged.
     pub older: Vec<Archive>,
     /// The guest that is overwritten.
@@ -52,6 +60,9 @@ pub struct Assignment {
     pub check: CheckLevel,
     /// KiB/s that the restore and the safety backup may take at most.
     pub bwlimit: Option<u32>,
+    /// The guest is started before its data is there.
+    #[serde(default)]
+    pub live: bool,
     /// Where the safety backup goes; nothing: none is made.
     pub safety: Option<StorageId>,
     /// New MAC addresses and identity.
@@ -112,6 +123,7 @@ impl Assignment {
             placement: &self.placement,
             bwlimit: self.bwlimit,
             unique: self.unique,
+            live: self.live,
             over: self.present.is_some(),
         })
     }
@@ -138,6 +150,8 @@ pub struct Restored<'a> {
     pub bwlimit: Option<u32>,
     /// New identity.
     pub unique: bool,
+    /// Start it before its data is there.
+    pub live: bool,
     /// Over a guest that is there.
     pub over: bool,
 }
@@ -165,6 +179,9 @@ pub fn restore_command(parts: &Restored<'_>) -> Command {
     }
     if parts.unique {
         command = command.args(["--unique", "1"]);
+    }
+    if parts.live {
+        command = command.args(["--live-restore", "1"]);
     }
     if parts.over {
         command = command.args(["--force", "1"]);

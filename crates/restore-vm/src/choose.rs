@@ -10,7 +10,7 @@ use crate::{look::NodeLook, steps::safety::is_safety_backup};
 /// What the operator asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The newest there is.
+    /// The newest that can be used.
     Newest,
     /// The newest that was begun on this day, by the node's clock.
     Day(jiff::civil::Date),
@@ -26,9 +26,7 @@ pub fn choose<'a>(look: &'a NodeLook, vmid: Vmid, selector: &Selector) -> Result
     if let Selector::Archive(volid) = selector {
         return named(look, vmid, volid);
     }
-    let Some(newest) = regular(look).next() else {
-        return Err(look.archives.first().map_or_else(|| no_backup(look, vmid), |a| only_safety(a, vmid)));
-    };
+    let Some(newest) = regular(look).next() else { return Err(none_to_choose(look, vmid)) };
     let Selector::Day(day) = selector else { return Ok(newest) };
     let of_day = regular(look).find(|a| a.name.time.0.date() == *day);
     of_day.ok_or_else(|| none_that_day(look, vmid, *day))
@@ -36,7 +34,30 @@ pub fn choose<'a>(look: &'a NodeLook, vmid: Vmid, selector: &Selector) -> Result
 
 /// Newest first.
 fn regular(look: &NodeLook) -> impl DoubleEndedIterator<Item = &Archive> {
-    look.archives.iter().filter(|archive| !is_safety_backup(archive))
+    look.archives.iter().filter(|archive| !is_safety_backup(archive) && archive.unusable().is_none())
+}
+
+/// Backups that would have been chosen before this one if they could be used.
+pub fn passed_over(look: &NodeLook, chosen: &Archive, selector: &Selector) -> Vec<Archive> {
+    let wanted = |archive: &&Archive| match selector {
+        Selector::Newest => true,
+        Selector::Day(day) => archive.name.time.0.date() == *day,
+        Selector::Archive(_) => false,
+    };
+    let newer = look.archives.iter().take_while(|archive| archive.volid != chosen.volid);
+    newer.filter(|archive| archive.unusable().is_some()).filter(wanted).cloned().collect()
+}
+
+fn none_to_choose(look: &NodeLook, vmid: Vmid) -> Problem {
+    let broken = look.archives.iter().find_map(|archive| Some((archive, archive.unusable()?)));
+    match (look.archives.first(), broken) {
+        (None, _) => no_backup(look, vmid),
+        (Some(newest), None) => only_safety(newest, vmid),
+        (Some(_), Some((archive, reason))) => {
+            Problem::new(format!("no backup of guest {vmid} can be used; of `{}`, {reason}", archive.volid))
+                .hint(format!("`restore-vm {vmid} --list` shows all of them"))
+        }
+    }
 }
 
 fn only_safety(newest: &Archive, vmid: Vmid) -> Problem {
@@ -47,7 +68,7 @@ fn only_safety(newest: &Archive, vmid: Vmid) -> Problem {
 
 fn named<'a>(look: &'a NodeLook, vmid: Vmid, volid: &VolumeId) -> Result<&'a Archive, Problem> {
     if let Some(archive) = look.archives.iter().find(|a| a.volid == *volid) {
-        return Ok(archive);
+        return archive.unusable().map_or(Ok(archive), |reason| Err(unusable(look, vmid, archive, reason)));
     }
     if let Some(reason) = volid.storage().parse().ok().and_then(|s| look.unread.get(&s)) {
         return Err(Problem::new(format!(
@@ -59,6 +80,16 @@ fn named<'a>(look: &'a NodeLook, vmid: Vmid, volid: &VolumeId) -> Result<&'a Arc
     Err(problem.hint(format!("`restore-vm {vmid} --list` shows the backups there are")))
 }
 
+fn unusable(look: &NodeLook, vmid: Vmid, archive: &Archive, reason: &str) -> Problem {
+    let problem = Problem::new(format!("`{}` is not restored: {reason}", archive.volid));
+    problem.hint(match regular(look).next() {
+        Some(newest) => {
+            format!("`restore-vm {vmid} --archive {}` restores the newest other one", newest.volid)
+        }
+        None => format!("there is no other backup of guest {vmid}"),
+    })
+}
+
 fn no_backup(look: &NodeLook, vmid: Vmid) -> Problem {
     let node = &look.facts.name;
     if let Some((storage, reason)) = look.unread.first_key_value() {
@@ -66,13 +97,6 @@ fn no_backup(look: &NodeLook, vmid: Vmid) -> Problem {
             "found no backup of guest {vmid} on {node}, but could not look everywhere: storage `{storage}`: {reason}"
         ));
         return problem.hint("make that storage available and try again");
-    }
-    if let Some(snapshot) = look.on_backup_server.first() {
-        let problem = Problem::new(format!(
-            "the backups of guest {vmid} are on a Proxmox Backup Server (`{}`), which this version cannot restore",
-            snapshot.volid
-        ));
-        return problem.hint("restore it on the node with `qmrestore` or `pct restore`");
     }
     let searched: Vec<_> =
         look.facts.storages.iter().filter(|s| s.allows("backup")).map(|s| s.id.as_str()).collect();

@@ -1,6 +1,6 @@
 //! From what was seen to what will be done; or to everything that speaks against it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use restore_common::{
     homelab::GuestChecks,
@@ -12,10 +12,11 @@ use restore_common::{
 use crate::{
     args::{Args, CheckLevel, Safety},
     assignment::{Assignment, Start},
-    choose::{Selector, choose},
+    choose::{Selector, choose, passed_over},
     conflicts::{self, Conflict},
     disks,
     ha::{self, Managed},
+    live,
     look::{ArchiveLook, Guest, Holder, NodeLook, look_for, look_into},
     place::{Placement, Wish, destinations, place},
     problems::{self, Prospect},
@@ -45,10 +46,12 @@ pub fn decide(
     look: &NodeLook,
     known: &dyn Fn(Option<&str>) -> Known,
 ) -> anyhow::Result<Result<Assignment, Vec<Problem>>> {
-    let archive = match choose(look, args.vmid, &selector(args)) {
+    let selector = selector(args);
+    let archive = match choose(look, args.vmid, &selector) {
         Ok(archive) => archive,
         Err(problem) => return Ok(Err(vec![problem])),
     };
+    let passed_over = passed_over(look, archive, &selector);
     let older = older_than(look, archive);
     let inside = match look_into(host, &archive.volid) {
         Ok(inside) => inside,
@@ -90,12 +93,18 @@ pub fn decide(
         Some(_) => Vec::new(),
         None => conflicts::find(host, &look.facts.name, target, &inside.config, &known.proof.ports)?,
     };
-    let parts = Parts { archive, older, inside, holder, safety, excluded, placement, conflicts, ha };
-    Ok(Ok(assignment(args, look, known, parts)))
+    let parts =
+        Parts { archive, passed_over, older, inside, holder, safety, excluded, placement, conflicts, ha };
+    let assignment = assignment(args, look, known, parts);
+    Ok(match live::problems(&assignment) {
+        found if found.is_empty() => Ok(assignment),
+        found => Err(found),
+    })
 }
 
 struct Parts<'a> {
     archive: &'a Archive,
+    passed_over: Vec<Archive>,
     older: Vec<Archive>,
     inside: ArchiveLook,
     holder: Holder,
@@ -107,7 +116,8 @@ struct Parts<'a> {
 }
 
 fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> Assignment {
-    let Parts { archive, older, inside, holder, safety, excluded, placement, conflicts, ha } = parts;
+    let Parts { archive, passed_over, older, inside, holder, safety, excluded, placement, conflicts, ha } =
+        parts;
     let target = args.target_id.unwrap_or(args.vmid);
     let kind = archive.name.kind;
     let present = holder.here().cloned();
@@ -131,6 +141,9 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         conflicts,
         original: look.holder.here().filter(|_| target != args.vmid).map(|guest| guest.config.clone()),
         bwlimit: args.bwlimit,
+        live: args.live_restore,
+        not_listed: not_listed(args, look),
+        passed_over,
         check: args.check.unwrap_or(if overwrites { CheckLevel::Full } else { CheckLevel::Quick }),
         unique: args.unique || target != args.vmid,
         proof: proof(args, known.proof, &inside),
@@ -154,6 +167,13 @@ fn proof(args: &Args, known: GuestChecks, inside: &ArchiveLook) -> GuestChecks {
         wait: args.wait.map_or(known_wait, Duration::from_secs),
         ..known
     }
+}
+
+/// Storages that may hold a backup that would have been chosen. What is disabled is so on purpose.
+fn not_listed(args: &Args, look: &NodeLook) -> BTreeMap<StorageId, String> {
+    let is_enabled = |id: &StorageId| look.facts.storage(id.as_str()).is_some_and(|storage| storage.enabled);
+    let unread = look.unread.iter().filter(|(id, _)| args.archive.is_none() && is_enabled(id));
+    unread.map(|(id, reason)| (id.clone(), reason.clone())).collect()
 }
 
 fn selector(args: &Args) -> Selector {
@@ -184,6 +204,12 @@ fn unreadable(
     });
     let advice =
         newest_intact(args.vmid, host, older, &|volid| log::warn!("looking for an intact backup: {volid}"))?;
+    if archive.server.as_ref().is_some_and(|server| server.encrypted) {
+        let storage = archive.volid.storage();
+        return Ok(problem.hint(format!(
+            "it is encrypted: `pvesm set {storage} --encryption-key FILE` gives the node its key; {advice}"
+        )));
+    }
     Ok(problem.hint(advice))
 }
 

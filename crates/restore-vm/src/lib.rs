@@ -13,6 +13,7 @@ pub mod disks;
 pub mod ha;
 pub mod identity;
 pub mod list;
+pub mod live;
 pub mod look;
 pub mod nodes;
 pub mod place;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use restore_common::{
-    pve::{Archive, Snapshot, Verification},
+    pve::{Archive, OnServer},
     ui::{self, Table, format},
 };
 use serde::Serialize;
@@ -19,21 +19,7 @@ struct Listed<'a> {
     node: &'a str,
     environment: &'a str,
     backups: Vec<Entry<'a>>,
-    on_backup_server: Vec<OnServer<'a>>,
     not_listed: Vec<NotListed<'a>>,
-}
-
-#[derive(Serialize)]
-struct OnServer<'a> {
-    archive: &'a str,
-    ctime: i64,
-    size: u64,
-    kind: restore_common::pve::GuestKind,
-    protected: bool,
-    verification: Verification,
-    encrypted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notes: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +32,9 @@ struct Entry<'a> {
     protected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<&'a str>,
+    /// What a Proxmox Backup Server says about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'a OnServer>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +57,6 @@ pub fn json(reached: &Reached, vmid: restore_common::pve::Vmid) -> serde_json::R
         node: look.facts.name.as_str(),
         environment: &reached.node.environment,
         backups: look.archives.iter().map(entry).collect(),
-        on_backup_server: look.on_backup_server.iter().map(on_server).collect(),
         not_listed: unread.collect(),
     })
 }
@@ -82,87 +70,78 @@ fn entry(archive: &Archive) -> Entry<'_> {
         kind: archive.name.kind,
         protected: archive.protected,
         notes: archive.notes.as_deref(),
-    }
-}
-
-fn on_server(snapshot: &Snapshot) -> OnServer<'_> {
-    OnServer {
-        archive: snapshot.volid.as_str(),
-        ctime: snapshot.ctime,
-        size: snapshot.size,
-        kind: snapshot.kind,
-        protected: snapshot.protected,
-        verification: snapshot.verification,
-        encrypted: snapshot.encrypted,
-        notes: snapshot.notes.as_deref(),
+        server: archive.server.as_ref(),
     }
 }
 
 /// The list for people, newest first.
 pub fn text(look: &NodeLook, vmid: restore_common::pve::Vmid) -> String {
-    let mut table = Table::new(["age", "size", "backup", "notes"]).right("size").flexible("notes");
-    for archive in &look.archives {
-        let mark = if archive.protected { "protected " } else { "" };
-        table.row([
-            format::age(archive.ctime, look.facts.time),
-            format::bytes(archive.size),
-            ui::sanitize(archive.volid.as_str()).into_owned(),
-            format!("{mark}{}", ui::sanitize(archive.notes.as_deref().unwrap_or_default())),
-        ]);
-    }
     let mut text = match look.archives.len() {
         0 => format!("no backup of guest {vmid} on {}\n", look.facts.name),
         n => format!("{} of guest {vmid} on {}\n\n", format::counted(n as u64, "backup"), look.facts.name),
     };
-    text.push_str(&table.render(WIDTH));
+    text.push_str(&table(&look.archives, look.facts.time).render(WIDTH));
     for (storage, reason) in &look.unread {
         _ = writeln!(text, "\nnot listed: storage `{storage}`: {}", ui::sanitize(reason));
-    }
-    if !look.on_backup_server.is_empty() {
-        text.push_str("\non a Proxmox Backup Server, from which this version does not restore:\n\n");
-        text.push_str(&server_table(&look.on_backup_server, look.facts.time).render(WIDTH));
     }
     text
 }
 
-fn server_table(snapshots: &[Snapshot], now: i64) -> Table {
-    let mut table = Table::new(["age", "size", "backup", "state", "notes"]).right("size").flexible("notes");
-    for snapshot in snapshots {
-        let marks = [(snapshot.encrypted, "encrypted"), (snapshot.protected, "protected")];
-        let marks = marks.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word);
-        let state: Vec<_> = std::iter::once(snapshot.verification.word()).chain(marks).collect();
-        // One that is not finished has no size yet.
-        let size = if snapshot.size > 1 { format::bytes(snapshot.size) } else { "unfinished".to_owned() };
+fn table(archives: &[Archive], now: i64) -> Table {
+    let mut table = Table::new(["age", "size", "backup", "notes"]).right("size").flexible("notes");
+    for archive in archives {
+        let is_finished = archive.server.as_ref().is_none_or(|server| server.finished);
         table.row([
-            format::age(snapshot.ctime, now),
-            size,
-            ui::sanitize(snapshot.volid.as_str()).into_owned(),
-            state.join(", "),
-            ui::sanitize(snapshot.notes.as_deref().unwrap_or_default()).into_owned(),
+            format::age(archive.ctime, now),
+            if is_finished { format::bytes(archive.size) } else { "unfinished".to_owned() },
+            ui::sanitize(archive.volid.as_str()).into_owned(),
+            ui::sanitize(&remarks(archive)).into_owned(),
         ]);
     }
     table
 }
 
+/// What its server says, whether it is protected, and its notes.
+fn remarks(archive: &Archive) -> String {
+    let mut marks = Vec::new();
+    if let Some(server) = &archive.server {
+        marks.push(server.verification.word());
+        marks.extend(server.encrypted.then_some("encrypted"));
+    }
+    marks.extend(archive.protected.then_some("protected"));
+    let notes = archive.notes.as_deref().unwrap_or_default();
+    format!("{} {notes}", marks.join(", ")).trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
+    use restore_common::pve::{ArchiveName, Compression, GuestKind, LocalTime, Verification};
+
     use super::*;
 
     #[test]
     fn a_backup_servers_own_findings_are_shown() {
-        let snapshot = Snapshot {
+        let archive = Archive {
             volid: "pbs:backup/vm/101/2026-01-30T12:00:00Z".parse().unwrap(),
-            kind: restore_common::pve::GuestKind::Qemu,
-            vmid: "101".parse().unwrap(),
+            name: ArchiveName {
+                kind: GuestKind::Qemu,
+                vmid: "101".parse().unwrap(),
+                time: LocalTime("2026-01-30T12:00:00".parse().unwrap()),
+                compression: Compression::None,
+            },
             ctime: 1_769_774_400,
             size: 1,
             notes: Some("web01".to_owned()),
             protected: true,
-            verification: Verification::Failed,
-            encrypted: true,
+            server: Some(OnServer {
+                verification: Verification::Failed,
+                verified_at: None,
+                encrypted: true,
+                finished: false,
+            }),
         };
-        let shown = server_table(&[snapshot], 1_769_774_400).render(WIDTH);
-        for words in ["unfinished", "VERIFICATION FAILED, encrypted, protected", "web01", "T12:00:00Z"] {
+        let shown = table(&[archive], 1_769_774_400).render(WIDTH);
+        for words in ["unfinished", "VERIFICATION FAILED, encrypted, protected web01", "T12:00:00Z"] {
             assert!(shown.contains(words), "`{words}` is not in:\n{shown}");
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use restore_common::{
     pve::{
-        Archive, GuestConfig, GuestKind, Listing, NodeFacts, PveError, Snapshot, StorageId, Task, Vmid,
-        VolumeId, archives_in, running_state, tasks_in,
+        Archive, GuestConfig, GuestKind, NodeFacts, PveError, StorageId, Task, Vmid, VolumeId, archives_in,
+        running_state, tasks_in,
     },
     remote::{Command, CommandFailed, Ending, Host, Output},
 };
@@ -76,14 +76,12 @@ pub struct NodeLook {
     pub archives: Vec<Archive>,
     /// Storages whose backups could not be listed, with the reason: their silence is not "no backups".
     pub unread: BTreeMap<StorageId, String>,
-    /// Its backups on a Proxmox Backup Server, newest first.
-    pub on_backup_server: Vec<Snapshot>,
 }
 
 impl NodeLook {
     /// Whether this node has anything to do with the guest.
     pub fn is_candidate(&self) -> bool {
-        self.holder.here().is_some() || !self.archives.is_empty() || !self.on_backup_server.is_empty()
+        self.holder.here().is_some() || !self.archives.is_empty()
     }
 }
 
@@ -234,7 +232,7 @@ fn owner(path: &str, vmid: Vmid) -> Option<(&str, GuestKind)> {
 
 /// All backups of a node.
 pub struct Shelves {
-    listings: Vec<Listing>,
+    archives: Vec<Archive>,
     unread: BTreeMap<StorageId, String>,
 }
 
@@ -244,7 +242,7 @@ impl Shelves {
         let wanted = |id: &StorageId| only.is_none_or(|only| only == id);
         let storages = facts.storages.iter().filter(|s| s.allows("backup") && wanted(&s.id));
         let (usable, unusable): (Vec<_>, Vec<_>) = storages.partition(|s| s.enabled && s.active);
-        let mut shelves = Self { listings: Vec::new(), unread: BTreeMap::new() };
+        let mut shelves = Self { archives: Vec::new(), unread: BTreeMap::new() };
         for storage in unusable {
             let reason = if storage.enabled { "it is not active" } else { "it is disabled" };
             shelves.unread.insert(storage.id.clone(), reason.to_owned());
@@ -252,8 +250,8 @@ impl Shelves {
         let commands: Vec<_> = usable.iter().map(|s| s.list_backups()).collect();
         let answers = host.run_all(&commands)?;
         for ((storage, command), answer) in usable.iter().zip(&commands).zip(&answers) {
-            match archives_in(host, command, answer) {
-                Ok(listing) => shelves.listings.push(listing),
+            match archives_in(host, command, answer, &facts.zone) {
+                Ok(archives) => shelves.archives.extend(archives),
                 Err(PveError::Host(error)) => return Err(error.into()),
                 Err(error) => {
                     shelves.unread.insert(storage.id.clone(), error.to_string());
@@ -266,7 +264,7 @@ impl Shelves {
     /// The newest backup of each guest.
     pub fn newest(&self) -> BTreeMap<Vmid, &Archive> {
         let mut newest: BTreeMap<Vmid, &Archive> = BTreeMap::new();
-        for archive in self.listings.iter().flat_map(|listing| &listing.archives) {
+        for archive in &self.archives {
             let entry = newest.entry(archive.name.vmid).or_insert(archive);
             if archive.ctime > entry.ctime {
                 *entry = archive;
@@ -278,19 +276,9 @@ impl Shelves {
     /// What they say about one guest.
     fn look(&self, facts: &NodeFacts, holder: Holder, vmid: Vmid) -> NodeLook {
         let of_guest = |a: &&Archive| a.name.vmid == vmid;
-        let archives = self.listings.iter().flat_map(|listing| &listing.archives).filter(of_guest);
-        let mut archives: Vec<_> = archives.cloned().collect();
+        let mut archives: Vec<_> = self.archives.iter().filter(of_guest).cloned().collect();
         archives.sort_by(|a, b| (b.ctime, &b.volid).cmp(&(a.ctime, &a.volid)));
-        let snapshots = self.listings.iter().flat_map(|listing| &listing.snapshots);
-        let mut snapshots: Vec<_> = snapshots.filter(|snapshot| snapshot.vmid == vmid).cloned().collect();
-        snapshots.sort_by(|a, b| (b.ctime, &b.volid).cmp(&(a.ctime, &a.volid)));
-        NodeLook {
-            facts: facts.clone(),
-            holder,
-            archives,
-            unread: self.unread.clone(),
-            on_backup_server: snapshots,
-        }
+        NodeLook { facts: facts.clone(), holder, archives, unread: self.unread.clone() }
     }
 }
 
@@ -299,7 +287,7 @@ impl Shelves {
 pub struct ArchiveLook {
     /// The configuration inside.
     pub config: GuestConfig,
-    /// Absolute path of the archive on the node.
+    /// Absolute path of the archive on the node; of one on a Proxmox Backup Server, its address.
     pub path: String,
 }
 

@@ -2,7 +2,7 @@
 
 use restore_common::{
     procedure::{Plan, Question, Step, Undo},
-    pve::{Disk, GuestConfig, GuestKind, Vmid},
+    pve::{Disk, GuestConfig, GuestKind, OnServer, Verification, Vmid},
     ui,
 };
 
@@ -12,6 +12,7 @@ use crate::{
     conflicts::Conflict,
     disks::{self, DiskFate, Fate},
     ha::{Managed, set_command},
+    live,
     look::Guest,
     steps::{archive, excluded, ha, links, power, prove, replace, safety},
 };
@@ -54,6 +55,9 @@ fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
         ("from".to_owned(), archive.volid.to_string()),
         ("made".to_owned(), format!("{} ({age}), {}", archive.name.time, ui::format::bytes(archive.size))),
     ];
+    if let Some(server) = &archive.server {
+        facts.push(("on server".to_owned(), on_server(server, now)));
+    }
     if let Some(notes) = &archive.notes {
         facts.push(("notes".to_owned(), notes.clone()));
     }
@@ -70,6 +74,7 @@ fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
         facts.push(("disks to".to_owned(), place));
     }
     let after = match &what.start {
+        Start::Yes if what.live => "checked; it runs while its data still comes".to_owned(),
         Start::Yes if what.link_down => "started with its links down, and checked".to_owned(),
         Start::Yes => "started and checked".to_owned(),
         Start::No(reason) => format!("left stopped: {reason}"),
@@ -80,6 +85,13 @@ fn facts(what: &Assignment, now: i64) -> Vec<(String, String)> {
         facts.push(("HA".to_owned(), says));
     }
     facts
+}
+
+/// `verified 2 days ago, encrypted`.
+fn on_server(server: &OnServer, now: i64) -> String {
+    let when = server.verified_at.map(|time| format!(" {}", ui::format::age(time, now))).unwrap_or_default();
+    let encrypted = if server.encrypted { ", encrypted" } else { "" };
+    format!("{}{when}{encrypted}", server.verification.word())
 }
 
 fn described(kind: GuestKind, vmid: Vmid, guest: &Guest) -> String {
@@ -100,7 +112,7 @@ fn table(fates: &[DiskFate]) -> String {
 }
 
 fn warnings(what: &Assignment, fates: &[DiskFate]) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = about_backup(what);
     let lost: Vec<_> = fates.iter().filter(|f| f.fate == Fate::Lost).map(|f| f.key.as_str()).collect();
     if !lost.is_empty() {
         warnings.push(format!("the content of {} is lost: the backup does not contain it", lost.join(", ")));
@@ -126,11 +138,40 @@ fn warnings(what: &Assignment, fates: &[DiskFate]) -> Vec<String> {
     if what.start == Start::Yes && !what.link_down {
         warnings.extend(what.conflicts.iter().map(in_use));
     }
-    if what.check != CheckLevel::Full && what.present.is_some() {
-        warnings.push(
+    warnings
+}
+
+/// What speaks against trusting this very backup.
+fn about_backup(what: &Assignment) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for archive in &what.passed_over {
+        let reason = archive.unusable().unwrap_or_default();
+        warnings.push(format!("`{}` is newer and was passed over: {reason}", archive.volid));
+    }
+    for (storage, reason) in &what.not_listed {
+        warnings.push(format!(
+            "storage `{storage}` could not be listed ({reason}): there may be a newer backup on it"
+        ));
+    }
+    let over = what.present.is_some();
+    match &what.archive.server {
+        None if what.check != CheckLevel::Full && over => warnings.push(
             "the backup is not read to its end before: if it is damaged, that shows when the guest is gone"
                 .to_owned(),
-        );
+        ),
+        Some(server) if server.verification != Verification::Ok => {
+            let when = if over { "when the guest is gone" } else { "during the restore" };
+            warnings
+                .push(format!("its server never verified this backup: if it is damaged, that shows {when}"));
+        }
+        _ => {}
+    }
+    if what.bwlimit.is_some() && what.archive.server.is_some() {
+        // Of limits it is known for archives only that they are kept.
+        warnings.push("a restore from a backup server may not keep to `--bwlimit`".to_owned());
+    }
+    if what.live {
+        warnings.push(live::RISK.to_owned());
     }
     warnings
 }
@@ -205,7 +246,11 @@ fn spread(what: &Assignment) -> bool {
 
 fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
     let mut steps = Vec::new();
-    if what.check == CheckLevel::Full {
+    if what.archive.server.is_some() {
+        let title = "Ask the backup server again what it knows of the backup";
+        let step = Step::read("check", title, archive::ask_server);
+        steps.push(step.commands(archive::ask_command(&what.archive)));
+    } else if what.check == CheckLevel::Full {
         let title = format!("Read the backup to its end: {}", ui::format::bytes(what.archive.size));
         let command = archive::check_command(&what.archive.name, &what.inside.path);
         steps.push(Step::read("check", title, archive::check).commands([command]));
@@ -227,7 +272,8 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
     if what.link_down {
         steps.push(links_step(what));
     }
-    if what.start == Start::Yes {
+    // A live restore has started it already.
+    if what.start == Start::Yes && !what.live {
         let command = power::start_command(what.kind, what.target);
         let undo =
             Undo::By { says: format!("stop {} should it run", what.target_name()), run: power::stop_again };
@@ -301,7 +347,12 @@ fn keys(disks: &[Disk]) -> String {
 }
 
 fn restore_title(what: &Assignment) -> String {
-    format!("Restore {} from {}", what.target_name(), what.archive.volid.file_name())
+    let (target, volid) = (what.target_name(), &what.archive.volid);
+    match &what.archive.server {
+        Some(_) if what.live => format!("Restore {target} from {volid}, and start it at once"),
+        Some(_) => format!("Restore {target} from {volid}"),
+        None => format!("Restore {target} from {}", volid.file_name()),
+    }
 }
 
 fn over_step<'a>(what: &Assignment, guest: &Guest) -> Step<Restore<'a>> {
@@ -362,6 +413,7 @@ fn subject(what: &Assignment, fates: &[DiskFate]) -> serde_json::Value {
         "archive": what.archive.volid,
         "archive_time": what.archive.name.time.to_string(),
         "archive_size": what.archive.size,
+        "server": what.archive.server,
         "overwrites": what.present.is_some(),
         "ha": what.ha,
         "disks": fates,

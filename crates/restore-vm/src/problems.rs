@@ -190,8 +190,9 @@ fn about_storages(prospect: &Prospect<'_>, problems: &mut Vec<Problem>) {
         let freed = freed_on(prospect, id);
         // A thin or sparse volume may be larger than its storage, so only what cannot fit at all is refused here: the
         // compressed archive is smaller than its data. The full check knows the exact amount.
-        if prospect.archive.size > free.saturating_add(freed) {
-            let (need, free) = (ui::format::bytes(prospect.archive.size), ui::format::bytes(free));
+        let least = prospect.archive.least_data();
+        if least > free.saturating_add(freed) {
+            let (need, free) = (ui::format::bytes(least), ui::format::bytes(free));
             problems.push(
                 Problem::new(format!(
                     "storage `{id}` is full: {free} are free and the backup has more than {need}"

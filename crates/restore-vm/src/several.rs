@@ -246,7 +246,7 @@ fn too_much(ready: &[Ready]) -> Vec<Problem> {
         for (node, storage) in places(guest) {
             let free = guest.reached.look.facts.storage(storage.as_str()).and_then(|s| s.available());
             let entry = needs.entry((node, storage)).or_insert((0, free));
-            entry.0 += guest.assignment.archive.size;
+            entry.0 += guest.assignment.archive.least_data();
         }
     }
     let full = needs.into_iter().filter_map(|((node, storage), (need, free))| {

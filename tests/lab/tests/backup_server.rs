@@ -140,15 +140,19 @@ fn a_listing_shows_what_the_server_knows(#[values("8", "9")] pve: &'static str) 
     assert_eq!((&vm["volid"], &vm["format"], &vm["subtype"]), (&VM.into(), &"pbs-vm".into(), &"qemu".into()));
     assert_eq!((&vm["encrypted"], &vm["protected"]), (&"1f:e2".into(), &1.into()));
     assert_eq!((&vm["verification"]["state"], &vm["notes"]), (&"ok".into(), &"web\nsecond line".into()));
-    // The time of a volume ID is UTC, whatever the node's clock shows.
-    lab.node().write("/etc/pve-sim.json", r#"{"hours-ahead": 2}"#).unwrap();
-    assert_eq!(lab.listing()[1]["ctime"], 1_769_815_800);
     let table = lab.says(&["pvesm", "list", "pbs", "--vmid", "100"]);
     assert!(table.contains(VM) && table.contains("pbs-vm") && !table.contains(CT), "{table}");
 }
 
 #[test]
-fn nothing_of_it_is_a_file_on_the_node() {
+fn trap_24_the_time_of_a_volume_id_is_utc_whatever_the_nodes_clock_shows() {
+    let lab = Lab::new("9");
+    lab.node().write("/etc/pve-sim.json", r#"{"hours-ahead": 2}"#).unwrap();
+    assert_eq!(lab.listing()[1]["ctime"], 1_769_815_800);
+}
+
+#[test]
+fn trap_38_no_backup_of_it_is_a_file_on_the_node() {
     let lab = Lab::new("9");
     let path = lab.says(&["pvesm", "path", VM]);
     assert_eq!(path.trim(), "pbs://root@pam@10.0.0.9:main/vm/100/2026-01-30T23:30:00Z");
@@ -203,7 +207,7 @@ fn a_container_is_restored() {
 
 /// A backup that is listed may be of no use, and that shows when the guest is gone.
 #[rstest::rstest]
-fn a_missing_chunk_costs_the_vm(#[values("8", "9")] pve: &'static str) {
+fn trap_26_a_listed_backup_that_lacks_a_chunk_costs_the_vm(#[values("8", "9")] pve: &'static str) {
     let lab = Lab::new(pve);
     lab.lose(VM, "drive-scsi0.img.fidx", 512 << 10);
     let said = lab.fails(&["qmrestore", VM, "100", "--force", "1"]);
@@ -215,7 +219,7 @@ fn a_missing_chunk_costs_the_vm(#[values("8", "9")] pve: &'static str) {
 }
 
 #[test]
-fn a_missing_chunk_costs_the_container() {
+fn trap_26_a_listed_backup_that_lacks_a_chunk_costs_the_container() {
     let lab = Lab::new("9");
     lab.lose(CT, ROOT, 512 << 10);
     let said = lab.fails(&["pct", "restore", "200", CT, "--force", "1", "--storage", "data"]);

@@ -5,7 +5,7 @@ use std::{cell::RefCell, ops::ControlFlow, time::Instant};
 use super::{CutOff, Interrupted, Journal, Reporter, journal::Event};
 use crate::{
     interrupt::Interrupt,
-    pve::{Measured, progress_of},
+    pve::{Measured, Meter},
     remote::{Command, CommandFailed, Effect, Host, HostError, Job, JobEnd, Output},
 };
 
@@ -116,10 +116,11 @@ impl<'a> Run<'a> {
         on_line: &mut dyn FnMut(&str),
     ) -> anyhow::Result<Output> {
         self.safe_point()?;
+        let mut meter = Meter::default();
         let (job, end) = self.carry(host, command, &mut |line| {
             // An empty line only says that time passes.
             if !line.is_empty() {
-                self.show_progress(line, total);
+                self.show_progress(line, meter.read(line), total);
                 on_line(line);
             }
             if self.stop_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -179,8 +180,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn show_progress(&self, line: &str, total: Option<u64>) {
-        match (progress_of(line), total) {
+    fn show_progress(&self, line: &str, measured: Option<Measured>, total: Option<u64>) {
+        match (measured, total) {
             (Some(Measured::Bytes(done)), Some(total)) => {
                 self.reporter.progress(done.min(total), total);
             }

@@ -2,11 +2,12 @@
 
 use std::{fmt, path::Path};
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::{
     GuestKind, PveError, StorageId, Vmid, VolumeId, json,
-    snapshot::{Snapshot, Verification, guest_of},
+    snapshot::{OnServer, Verification, guest_of, task_begun},
 };
 use crate::remote::{Command, Host, Output};
 
@@ -50,7 +51,7 @@ impl fmt::Display for LocalTime {
     }
 }
 
-/// What the standard name of a vzdump archive says.
+/// What the standard name of a vzdump archive says; of a backup on a Proxmox Backup Server, what its volume id does.
 ///
 /// Source: behaviour of `archive_info` in pve-storage: `vzdump-(lxc|openvz|qemu)-VMID-YYYY_MM_DD-HH_MM_SS` and an
 /// extension; the time is the node's local time.
@@ -113,15 +114,33 @@ pub struct Archive {
     pub name: ArchiveName,
     /// Seconds since 1970, UTC.
     pub ctime: i64,
-    /// Bytes on the storage (compressed).
+    /// Bytes on the storage (compressed); on a Proxmox Backup Server, of its files before they were packed.
     pub size: u64,
     /// First line of its notes.
     pub notes: Option<String>,
     /// Marked as not to be removed.
     pub protected: bool,
+    /// What a Proxmox Backup Server says about it, when it is on one: then it is no file on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<OnServer>,
 }
 
 impl Archive {
+    /// Why it must not be restored.
+    pub fn unusable(&self) -> Option<&'static str> {
+        let server = self.server.as_ref()?;
+        match server.verification {
+            _ if !server.finished => Some("it is not finished"),
+            Verification::Failed => Some("its server found it damaged when it verified it"),
+            Verification::Ok | Verification::Never => None,
+        }
+    }
+
+    /// Bytes that a restore certainly writes. A backup server tells the size of the disks with all their zeros.
+    pub fn least_data(&self) -> u64 {
+        if self.server.is_some() { 0 } else { self.size }
+    }
+
     /// Its file name ends in `.tgz`, which `pct restore` lists but refuses after it destroyed the container.
     pub fn is_refused_by_pct(&self) -> bool {
         Path::new(self.volid.file_name()).extension().is_some_and(|e| e == "tgz")
@@ -146,68 +165,64 @@ struct Listed {
 #[derive(Deserialize)]
 struct Verified {
     state: String,
-}
-
-/// What a storage listing shows: the archives with standard names, and the snapshots of a Proxmox Backup Server.
-///
-/// The listing's own `vmid` is not used: with a filter it repeats the filter, without one it is any number in the name.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// Archives whose names say what they are.
-    pub archives: Vec<Archive>,
-    /// Snapshots on a Proxmox Backup Server.
-    pub snapshots: Vec<Snapshot>,
+    #[serde(default)]
+    upid: String,
 }
 
 /// The command that lists the backups on `storage`.
-pub(super) fn list_command(storage: &StorageId) -> Command {
+pub fn list_archives(storage: &StorageId) -> Command {
     json::get(&format!("/nodes/localhost/storage/{storage}/content"), &[("content", "backup")])
 }
 
-/// Reads the answer to [`Storage::list_backups`](super::Storage::list_backups).
-pub fn archives_in(host: &dyn Host, command: &Command, output: &Output) -> Result<Listing, PveError> {
+/// Reads the answer to [`list_archives`]: archives whose names say what they are, and what is on a Proxmox Backup Server.
+/// `zone` is that of the node's clock.
+///
+/// The listing's own `vmid` is not used: with a filter it repeats the filter, without one it is any number in the name.
+pub fn archives_in(
+    host: &dyn Host,
+    command: &Command,
+    output: &Output,
+    zone: &TimeZone,
+) -> Result<Vec<Archive>, PveError> {
     let listed: Vec<Listed> = json::parse(host, command, output)?;
-    let mut listing = Listing::default();
-    for entry in listed {
-        listing.archives.extend(known(&entry));
-        listing.snapshots.extend(snapshot(entry));
-    }
-    Ok(listing)
+    Ok(listed.into_iter().filter_map(|entry| archive(entry, zone)).collect())
 }
 
-fn known(entry: &Listed) -> Option<Archive> {
+fn archive(entry: Listed, zone: &TimeZone) -> Option<Archive> {
     let volid: VolumeId = entry.volid.parse().ok()?;
-    let name = ArchiveName::parse(volid.file_name())?;
     let size = entry.size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let ctime = entry.ctime?;
+    let (name, server) = match guest_of(&volid) {
+        Some((kind, vmid)) => {
+            let time = LocalTime(zone.to_datetime(Timestamp::from_second(ctime).ok()?));
+            let name = ArchiveName { kind, vmid, time, compression: Compression::None };
+            (name, Some(on_server(entry.verification, entry.encrypted, size)))
+        }
+        None => (ArchiveName::parse(volid.file_name())?, None),
+    };
+    let notes = entry.notes.and_then(|notes| notes.lines().next().map(str::to_owned));
     Some(Archive {
         volid,
         name,
-        ctime: entry.ctime?,
+        ctime,
         size,
-        notes: entry.notes.clone().filter(|n| !n.is_empty()),
+        notes: notes.filter(|notes| !notes.is_empty()),
         protected: entry.protected,
+        server,
     })
 }
 
-fn snapshot(entry: Listed) -> Option<Snapshot> {
-    let volid: VolumeId = entry.volid.parse().ok()?;
-    let (kind, vmid) = guest_of(&volid)?;
-    let verification = match entry.verification {
-        None => Verification::Never,
-        Some(verified) if verified.state == "ok" => Verification::Ok,
-        Some(_) => Verification::Failed,
-    };
-    Some(Snapshot {
-        volid,
-        kind,
-        vmid,
-        ctime: entry.ctime?,
-        size: entry.size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        notes: entry.notes.filter(|n| !n.is_empty()),
-        protected: entry.protected,
-        verification,
-        encrypted: entry.encrypted.is_some_and(|key| !key.is_null()),
-    })
+fn on_server(verified: Option<Verified>, encrypted: Option<serde_json::Value>, size: u64) -> OnServer {
+    OnServer {
+        verification: match &verified {
+            None => Verification::Never,
+            Some(verified) if verified.state == "ok" => Verification::Ok,
+            Some(_) => Verification::Failed,
+        },
+        verified_at: verified.and_then(|verified| task_begun(&verified.upid)),
+        encrypted: encrypted.is_some_and(|key| !key.is_null()),
+        finished: size > 1,
+    }
 }
 
 #[cfg(test)]
@@ -225,9 +240,26 @@ mod tests {
     ) {
         let volid = "pbs:backup/vm/100/2026-01-30T12:00:00Z";
         let text = format!(r#"{{"volid":"{volid}","ctime":1769774400,"size":"34359739123",{rest}}}"#);
-        let found = snapshot(serde_json::from_str(&text).unwrap()).unwrap();
-        assert_eq!((found.verification, found.encrypted), (verification, encrypted));
-        assert_eq!((found.vmid.to_string(), found.size), ("100".to_owned(), 34_359_739_123));
+        let found = archive(serde_json::from_str(&text).unwrap(), &TimeZone::UTC).unwrap();
+        let server = found.server.unwrap();
+        assert_eq!((server.verification, server.encrypted), (verification, encrypted));
+        assert_eq!((found.name.vmid.to_string(), found.size), ("100".to_owned(), 34_359_739_123));
+    }
+
+    /// Its volume id is in UTC; its day is that of the node's clock at that time of the year.
+    #[rstest::rstest]
+    #[case("2026-01-30T23:30:00Z", 1_769_815_800, "2026-01-31 00:30:00")]
+    #[case("2026-07-30T22:30:00Z", 1_785_450_600, "2026-07-31 00:30:00")]
+    fn the_time_of_a_snapshot_is_shown_on_the_nodes_clock(
+        #[case] time: &str,
+        #[case] ctime: i64,
+        #[case] shown: &str,
+    ) {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let text = format!(r#"{{"volid":"pbs:backup/vm/100/{time}","ctime":{ctime},"size":1}}"#);
+        let found = archive(serde_json::from_str(&text).unwrap(), &zone).unwrap();
+        assert_eq!(found.name.time.to_string(), shown);
+        assert_eq!(found.unusable(), Some("it is not finished"));
     }
 
     #[rstest::rstest]

@@ -1,5 +1,6 @@
 //! What a node says about itself: version, quorum, clock, storages, bridges.
 
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::{GuestKind, NodeName, PveError, StorageId, Vmid, archive, json};
@@ -51,7 +52,7 @@ impl Storage {
 
     /// Lists the backups on it.
     pub fn list_backups(&self) -> Command {
-        archive::list_command(&self.id)
+        archive::list_archives(&self.id)
     }
 }
 
@@ -145,6 +146,8 @@ struct Clock {
     time: Option<i64>,
     #[serde(deserialize_with = "json::number")]
     localtime: Option<i64>,
+    #[serde(default)]
+    timezone: String,
 }
 
 /// A node as it is when the program starts to look.
@@ -160,6 +163,8 @@ pub struct NodeFacts {
     pub time: i64,
     /// Seconds that the node's local time is ahead of UTC.
     pub utc_offset: i32,
+    /// The time zone of its clock. One that is not known here has the present offset all year.
+    pub zone: TimeZone,
     /// Every storage that this node may use, in order of their names.
     pub storages: Vec<Storage>,
     /// The bridges that guests can be attached to.
@@ -201,13 +206,15 @@ impl NodeFacts {
         let (Some(time), Some(localtime)) = (clock.time, clock.localtime) else {
             return Err(unreadable(host, "/nodes/localhost/time", &"no time in it"));
         };
+        let utc_offset =
+            i32::try_from(localtime - time).map_err(|e| unreadable(host, "/nodes/localhost/time", &e))?;
         Ok(Self {
             name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", &e))?,
             version: version.version,
             quorate: status.iter().find(|e| e.kind == "cluster").is_none_or(|e| e.quorate),
             time,
-            utc_offset: i32::try_from(localtime - time)
-                .map_err(|e| unreadable(host, "/nodes/localhost/time", &e))?,
+            utc_offset,
+            zone: zone(&clock.timezone, utc_offset),
             storages,
             bridges: json::parse(host, &questions[4], bridges)?,
             ha: HaResource::read(host, &questions[5], ha)?,
@@ -223,6 +230,11 @@ impl NodeFacts {
     pub fn storage(&self, id: &str) -> Option<&Storage> {
         self.storages.iter().find(|s| s.id.as_str() == id)
     }
+}
+
+fn zone(name: &str, utc_offset: i32) -> TimeZone {
+    let fixed = || TimeZone::fixed(Offset::from_seconds(utc_offset).unwrap_or(Offset::UTC));
+    TimeZone::get(name).unwrap_or_else(|_| fixed())
 }
 
 fn thin_pools(configs: &[StorageConfig], pools: &[ThinPool]) -> Vec<(StorageId, ThinPool)> {

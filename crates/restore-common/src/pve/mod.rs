@@ -15,7 +15,7 @@ mod output;
 mod snapshot;
 
 pub use address::{addresses_command, first_address};
-pub use archive::{Archive, ArchiveName, Compression, Listing, LocalTime, archives_in};
+pub use archive::{Archive, ArchiveName, Compression, LocalTime, archives_in, list_archives};
 pub use config::{Disk, GuestConfig, Property, map_lines};
 pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, ThinPool, running_state, tasks_in};
 pub use ha::{HaService, ha_sid};
@@ -25,6 +25,6 @@ pub use neighbours::{
     RunningGuest, neighbour_in, neighbour_question, running_guests, running_guests_questions,
 };
 pub use output::{
-    Measured, VerifySummary, archive_begun, archive_written, device_sizes, progress_of, verify_summary,
+    Measured, Meter, VerifySummary, archive_begun, archive_written, device_sizes, verify_summary,
 };
-pub use snapshot::{Snapshot, Verification};
+pub use snapshot::{OnServer, Verification};

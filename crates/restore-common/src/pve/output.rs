@@ -11,7 +11,7 @@ pub enum Measured {
 
 /// Reads a progress line of `qmrestore` / `vma` (`progress 17% (read 983040 bytes, duration 0 sec)`) or of `vzdump`
 /// (`INFO:   3% (1.0 GiB of 32.0 GiB) in 3s, …`).
-pub fn progress_of(line: &str) -> Option<Measured> {
+fn progress_of(line: &str) -> Option<Measured> {
     if let Some(rest) = line.strip_prefix("progress ") {
         let (_, rest) = rest.split_once("(read ")?;
         return rest.split_once(' ')?.0.parse().ok().map(Measured::Bytes);
@@ -19,6 +19,32 @@ pub fn progress_of(line: &str) -> Option<Measured> {
     let rest = line.strip_prefix("INFO:")?.trim_start();
     let (percent, rest) = rest.split_once('%')?;
     rest.starts_with(" (").then(|| percent.parse().ok().map(Measured::Percent)).flatten()
+}
+
+/// Reads progress over all disks. A restore from a Proxmox Backup Server begins again from nothing for each disk.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Bytes of the disks that are done.
+    before: u64,
+}
+
+impl Meter {
+    /// What the next line of output says.
+    pub fn read(&mut self, line: &str) -> Option<Measured> {
+        if let Some(bytes) = image_restored(line) {
+            self.before += bytes;
+            return Some(Measured::Bytes(self.before));
+        }
+        match progress_of(line)? {
+            Measured::Bytes(bytes) => Some(Measured::Bytes(self.before + bytes)),
+            percent @ Measured::Percent(_) => Some(percent),
+        }
+    }
+}
+
+/// Bytes of a disk, from `restore image complete (bytes=N, duration=S.SSs, speed=N.NNMB/s)`.
+fn image_restored(line: &str) -> Option<u64> {
+    line.strip_prefix("restore image complete (bytes=")?.split(',').next()?.parse().ok()
 }
 
 /// Size in bytes of a device, from a line `DEV: dev_id=1 size: 540672 devname: drive-efidisk0`.
@@ -107,6 +133,20 @@ mod tests {
     #[case("progress", None)]
     fn progress_lines_are_read(#[case] line: &str, #[case] expected: Option<Measured>) {
         assert_eq!(progress_of(line), expected);
+    }
+
+    #[test]
+    fn progress_adds_up_over_the_disks_of_a_backup_server() {
+        let lines = [
+            ("progress 50% (read 500 bytes, zeroes = 0% (0 bytes), duration 0 sec)", Some(500)),
+            ("restore image complete (bytes=1000, duration=0.01s, speed=1.00MB/s)", Some(1000)),
+            ("restore proxmox backup image: /usr/bin/pbs-restore", None),
+            ("progress 10% (read 400 bytes, zeroes = 0% (0 bytes), duration 0 sec)", Some(1400)),
+        ];
+        let mut meter = Meter::default();
+        for (line, bytes) in lines {
+            assert_eq!(meter.read(line), bytes.map(Measured::Bytes), "{line}");
+        }
     }
 
     #[test]

@@ -6,9 +6,13 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use restore_common::{
     procedure::{Failure, Interrupted, Run},
-    pve::{Archive, ArchiveName, Compression, GuestKind, VerifySummary, Vmid, VolumeId, verify_summary},
+    pve::{
+        Archive, ArchiveName, Compression, GuestKind, Verification, VerifySummary, Vmid, VolumeId,
+        archives_in, list_archives, verify_summary,
+    },
     remote::{Command, Host, HostError},
 };
 
@@ -102,6 +106,28 @@ pub fn check(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<
     }
 }
 
+/// The command that asks a backup server again what it knows of its backups.
+pub fn ask_command(archive: &Archive) -> Option<Command> {
+    Some(list_archives(&archive.volid.storage().parse().ok()?))
+}
+
+/// Step: the backup is still on its server, which has not found it damaged. Its content cannot be read on the node: to
+/// verify it is the server's work.
+pub fn ask_server(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
+    let volid = &restore.what.archive.volid;
+    let Some(command) = ask_command(&restore.what.archive) else { return Ok(None) };
+    let output = run.command(restore.host, &command)?;
+    let archives = archives_in(restore.host, &command, &output, &TimeZone::UTC)?;
+    let archive = archives
+        .iter()
+        .find(|archive| archive.volid == *volid)
+        .ok_or_else(|| Failure::new(format!("the backup `{volid}` is not on its server any more")))?;
+    match archive.unusable() {
+        Some(reason) => Err(Failure::new(format!("`{volid}` was not used: {reason}")).into()),
+        None => Ok(archive.server.as_ref().map(|server| server.verification.word().to_owned())),
+    }
+}
+
 /// A lost connection or Ctrl-C says nothing about an archive.
 fn is_about_the_archive(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Interrupted>().is_none() && error.downcast_ref::<HostError>().is_none()
@@ -148,6 +174,9 @@ pub fn newest_intact(
 
 /// Reads one archive to its end without leaving anything on the node.
 fn is_intact(host: &dyn Host, archive: &Archive) -> Result<bool, HostError> {
+    if let Some(server) = &archive.server {
+        return Ok(server.finished && server.verification == Verification::Ok);
+    }
     let path = host.run(&look::path_of(&archive.volid))?;
     if !path.success() || archive.size == 0 {
         return Ok(false);

@@ -9,6 +9,7 @@ use restore_common::{
 use super::excluded;
 use crate::{
     assignment::{Assignment, Restore, Restored, restore_command},
+    live,
     look::{Guest, firewall_path},
     place::Placement,
 };
@@ -71,6 +72,7 @@ pub fn take_stock(restore: &mut Restore<'_>, _: &Run<'_>) -> anyhow::Result<Opti
 /// high availability, where it cannot be put back: `ha-manager add` wants a guest that is there.
 pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     remove_temporary(restore, run)?;
+    live::end(restore, run)?;
     let what = &restore.what;
     let left_config = present_config(restore)?.is_some();
     let there = &restore.found.volumes_before;
@@ -115,6 +117,7 @@ fn unlock_command(what: &Assignment) -> Command {
 pub fn put_back(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let Some(before) = restore.what.present.clone() else { return Ok(None) };
     remove_temporary(restore, run)?;
+    live::end(restore, run)?;
     let now = present_config(restore)?;
     let unchanged = now.as_ref().is_some_and(|config| is_untouched(config, &before.config));
     let note = if unchanged && !restore.found.replaced {
@@ -151,7 +154,11 @@ fn is_untouched(now: &GuestConfig, before: &GuestConfig) -> bool {
     settings(now) == settings(before) && now.snapshots() == before.snapshots()
 }
 
-fn remove_create_lock(restore: &Restore<'_>, run: &Run<'_>, now: Option<&GuestConfig>) -> anyhow::Result<()> {
+pub(crate) fn remove_create_lock(
+    restore: &Restore<'_>,
+    run: &Run<'_>,
+    now: Option<&GuestConfig>,
+) -> anyhow::Result<()> {
     if now.is_some_and(|config| config.lock() == Some("create")) {
         run.command(restore.host, &unlock_command(&restore.what))?;
     }
@@ -265,6 +272,7 @@ fn restore_safety_copy(
         // The way back is not to take longer than it has to.
         bwlimit: None,
         unique: false,
+        live: false,
         over: true,
     });
     let advice = format!("put it back by hand on {}: {command}", restore.host.name());
