@@ -337,6 +337,7 @@ fn a_live_copy_that_fails_leaves_nothing() {
     let words = ["101", "--target-id", "901", "--live-restore", "--start", "--force", "--json"];
     let report = restore_vm(&lab, &words).exits(2).report();
     assert!(!lab.path("/etc/pve/qemu-server/901.conf").exists(), "{report:#}");
+    assert!(!lab.path("/run/qemu-server/901.pid").exists(), "it runs without a configuration: {report:#}");
     assert_eq!((guest(&lab, VM), leftovers(&lab)), (before, Vec::new()), "{report:#}");
 }
 
