@@ -30,7 +30,7 @@ enum Task {
         /// Words for the test runner: a part of a test's name
         words: Vec<String>,
     },
-    /// Install the real MinIO for the tests: built with Go, kept in the user's cache folder
+    /// Install what the tests run against: MinIO, and OpenTofu where there is no Terraform. Needs Go
     Servers,
     /// Break two guests of a homelab on loopback and restore them
     Demo {

@@ -8,6 +8,8 @@
 
 pub mod sim;
 
+#[cfg(feature = "s3")]
+mod installed;
 #[cfg(feature = "server")]
 pub mod lab;
 #[cfg(any(feature = "s3", feature = "server"))]

@@ -14,7 +14,7 @@ use std::{
 
 pub use crate::project::ENVIRONMENTS;
 use crate::{
-    project,
+    installed, project,
     s3::{Credentials, S3Server},
 };
 
@@ -34,14 +34,14 @@ const COMMON_VARIABLES: &str = include_str!("../data/terraform/common_variables.
 const MONITORING_VARIABLES: &str = include_str!("../data/terraform/monitoring_variables.tf");
 const BACKEND: &str = include_str!("../data/terraform/backend.tf");
 
-/// The program: `$TF_BIN`, else the first in the path.
+/// The program: `$TF_BIN`, else the first in the path, else the OpenTofu that `cargo xtask servers` built.
 pub fn program() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("TF_BIN").filter(|named| !named.is_empty()) {
         return Some(PathBuf::from(named));
     }
     let path = std::env::var_os("PATH")?;
     let mut candidates = std::env::split_paths(&path).map(|folder| folder.join("terraform"));
-    candidates.find(|candidate| candidate.is_file())
+    candidates.find(|candidate| candidate.is_file()).or_else(|| installed::find("tofu"))
 }
 
 /// Whether there is a Terraform. That there is none is said; in CI it is an error.
@@ -49,7 +49,7 @@ pub fn is_installed() -> io::Result<bool> {
     if program().is_some() {
         return Ok(true);
     }
-    let words = "terraform is neither `$TF_BIN` nor in the path";
+    let words = "terraform is neither `$TF_BIN` nor in the path; `cargo xtask servers` installs OpenTofu";
     if std::env::var_os("CI").is_some() {
         return Err(io::Error::new(io::ErrorKind::NotFound, words));
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{Client, Credentials, Options, S3Server, tls::Authority};
+use crate::installed;
 
 /// How long it may take until it serves.
 const START: Duration = Duration::from_mins(1);
@@ -34,9 +35,7 @@ pub struct MinIo {
 impl MinIo {
     /// The program, where `cargo xtask servers` put it.
     pub fn find() -> Option<PathBuf> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
-        Some(cache.join("pve-restore/bin/minio")).filter(|path| path.exists())
+        installed::find("minio")
     }
 
     /// Starts it and waits until it serves.
