@@ -31,6 +31,9 @@ use super::{
 /// How long connecting, the handshake, and each step of logging in may take.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a host may take to begin a script. Nothing else moves on the connection meanwhile.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
 /// libssh2's number for "not now", which only happens while nothing blocks.
 const EAGAIN: ErrorCode = ErrorCode::Session(-37);
 
@@ -152,15 +155,25 @@ impl Connection {
         ended
     }
 
-    /// The session knows one channel that is being opened at a time, so the turn is kept until it is there.
+    /// The session knows one channel that is being opened at a time.
     fn open(&self) -> Result<Channel, Broken> {
-        let deadline = Some(Instant::now() + CONNECT_WITHIN);
+        self.request(CONNECT_WITHIN, || self.session.channel_session())
+    }
+
+    /// Asks the host for something and keeps the turn until it has answered. libssh2 takes the next answer of a kind that
+    /// comes for its own: with two requests under way, one of them gets the other's and fails.
+    fn request<T>(
+        &self,
+        within: Duration,
+        mut call: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, Broken> {
+        let deadline = Some(Instant::now() + within);
         let _turn = self.turn();
         loop {
-            match self.session.channel_session() {
+            match call() {
                 Err(error) if error.code() == EAGAIN => self.wait(deadline)?,
                 Err(error) => return Err(lost(&error)),
-                Ok(channel) => return Ok(channel),
+                Ok(value) => return Ok(value),
             }
         }
     }
@@ -172,7 +185,11 @@ impl Connection {
         deadline: Option<Instant>,
         sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Ending>, Broken> {
-        self.retry(deadline, || channel.exec(script.text))?;
+        self.request(START_WITHIN, || channel.exec(script.text)).map_err(|broken| match broken {
+            // How far it came nobody knows, and its own limit is for its work.
+            Broken::TimedOut => Broken::Lost("the host did not say that it began".to_owned()),
+            other => other,
+        })?;
         if self.pump(channel, script.stdin, deadline, sink)?.is_break() {
             return Ok(None);
         }
