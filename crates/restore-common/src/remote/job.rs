@@ -38,12 +38,11 @@ trap "" HUP
 trap : TERM INT
 export LC_ALL=C.UTF-8
 set -o pipefail
-echo $$ >pid.new && mv pid.new pid
+echo $$ >pid
 echo $$
 exec <in >out 2>err
 . ./command
-echo $? >status.new
-mv status.new status"#;
+echo $? >status"#;
 
 /// The folder of a run's job. A name's odd characters are replaced.
 pub(super) fn folder(run: &RunId, name: &str) -> String {
@@ -51,20 +50,25 @@ pub(super) fn folder(run: &RunId, name: &str) -> String {
     format!("{ROOT}/{run}/jobs/{}", name.chars().map(harmless).collect::<String>())
 }
 
-/// Begins the work unless that was done before. Another run may be clearing the root away, so that is made under a lock.
-/// The folder is for nobody else to read: it holds what the command reads
-/// and prints. `/var/tmp` belongs to everybody, so a folder that somebody else made is not taken. The umask stays as it
-/// is: it is that of the restored files, too. Input that was cut off on its way is not input.
+/// Begins the work unless that was done before. The folder is for nobody else to read: it holds what the command reads
+/// and prints. `/var/tmp` belongs to everybody, so a folder that somebody else made is not taken; and another run may be
+/// clearing the root away, so that is made under a lock. The umask stays as it is: it is that of the restored files, too.
+/// Input that was cut off on its way is not input.
+///
+/// A job starts many processes on the node if one lets it, so these scripts do with the shell's own means what they can.
 fn begin_script(job: &Job, command: &Command) -> String {
     let (leader, line, dir) = (quoted(LEADER), quoted(&command.to_string()), quoted(&job.dir));
-    let length = command.stdin_bytes().len();
+    let input = match command.stdin_bytes().len() {
+        0 => r#": >"$dir/in""#.to_owned(),
+        length => format!(r#"cat >"$dir/in" && [ "$(wc -c <"$dir/in")" -eq {length} ]"#),
+    };
     format!(
-        r#"exec 8</var/tmp && flock 8 || exit 1
-mkdir -p -m 700 {ROOT} && [ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
-dir={dir}
-mkdir -p "${{dir%/*}}" && exec 8<&- 9<"${{dir%/*}}" && flock 9 || exit 1
+        r#"dir={dir}
+[ -d "${{dir%/*}}" ] || {{ exec 8</var/tmp && flock 8 && mkdir -p -m 700 {ROOT} && mkdir -p "${{dir%/*}}" && exec 8<&-; }}
+[ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
+exec 9<"${{dir%/*}}" && flock 9 || exit 1
 if [ ! -s "$dir/pid" ]; then
-mkdir -p -m 700 "$dir" && cat >"$dir/in" && [ "$(wc -c <"$dir/in")" -eq {length} ] || {{ echo "its input did not arrive" >&2; exit 1; }}
+mkdir -p -m 700 "$dir" && {input} || {{ echo "its input did not arrive" >&2; exit 1; }}
 printf '%s\n' {line} >"$dir/command" || exit 1
 pid=$(setsid bash -c {leader} "$dir" 2>"$dir/err" 9<&- &) && [ "$pid" ] || {{ cat "$dir/err" >&2; exit 1; }}
 fi
@@ -74,14 +78,17 @@ exec 9<&-
 }
 
 /// What the scripts about a job begin with. A process id alone is not enough: it may be somebody else's by now, so the
-/// folder must stand among the arguments of the process. Nor is its end the end of the work: a process that nobody has
+/// process must be at home in the folder. Nor is its end the end of the work: a process that nobody has
 /// asked after yet keeps its id, so the status counts first.
 fn about(job: &Job) -> String {
     let dir = quoted(&job.dir);
     format!(
-        r#"cd {dir} 2>/dev/null && [ -s pid ] && pid=$(cat pid) || exit {MISSING}
-busy() {{ [ ! -e status ] && grep -qF {dir} /proc/$pid/cmdline 2>/dev/null; }}
-report() {{ {{ echo "$(cat status 2>/dev/null || echo gone) $(wc -c <out)"; tail -c 65536 err; }} >&2; }}
+        r#"cd {dir} 2>/dev/null && [ -s pid ] && read -r pid <pid || exit {MISSING}
+busy() {{ [ ! -s status ] && [ "/proc/$pid/cwd" -ef . ]; }}
+report() {{
+read -r ended 2>/dev/null <status || ended=gone
+{{ echo "$ended $(wc -c <out)"; [ ! -s err ] || tail -c 65536 err; }} >&2
+}}
 "#
     )
 }
@@ -114,7 +121,7 @@ fn states_script(jobs: &[Job]) -> String {
     let one = |job: &Job| {
         let about = about(job);
         format!(
-            "({about}if busy; then echo running; else cat status 2>/dev/null || echo gone; fi) || echo missing\n"
+            "({about}if busy; then echo running; else read -r ended 2>/dev/null <status || ended=gone; echo $ended; fi) || echo missing\n"
         )
     };
     jobs.iter().map(one).collect()
@@ -125,7 +132,7 @@ fn clear_script(run: &RunId) -> String {
     format!(
         r#"[ -d {ROOT} ] && cd {ROOT} || exit 0
 for job in {run}/jobs/*/; do
-[ -e "$job/status" ] || ! grep -qF "/${{job%/}}" /proc/"$(cat "$job/pid" 2>/dev/null)"/cmdline 2>/dev/null || {{ cat "$job/command"; exit 5; }}
+[ -s "$job/status" ] || ! read -r pid 2>/dev/null <"$job/pid" || [ ! "/proc/$pid/cwd" -ef "$job" ] || {{ cat "$job/command"; exit 5; }}
 done
 for claim in *; do
 [ ! -L "$claim" ] || [ "$(readlink "$claim")" != {run} ] || rm -f "$claim" || exit
