@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Terminal {
     child: Child,
     keyboard: File,
-    screen: Receiver<Vec<u8>>,
+    screen: Receiver<(Instant, Vec<u8>)>,
     shown: String,
 }
 
@@ -52,12 +52,29 @@ impl Terminal {
         while !self.shown.contains(words) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.screen.recv_timeout(left) {
-                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
+                Ok((_, bytes)) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("`{words}` did not come; on the screen is:\n{}", self.shown)
                 }
             }
         }
+    }
+
+    /// Waits for the end, at most so long: the exit code, and what came on the screen when.
+    pub fn watch(mut self, limit: Duration) -> io::Result<(i32, Vec<(Instant, String)>)> {
+        let deadline = Instant::now() + limit;
+        let mut moments = Vec::new();
+        while Instant::now() < deadline {
+            match self.screen.recv_timeout(Duration::from_millis(100)) {
+                Ok((at, bytes)) => moments.push((at, String::from_utf8_lossy(&bytes).into_owned())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Ok((self.child.wait()?.code().unwrap_or(256), moments));
+                }
+            }
+        }
+        self.child.kill()?;
+        Err(io::Error::other(format!("it does not end within {} s", limit.as_secs())))
     }
 
     /// Types.
@@ -83,25 +100,25 @@ impl Terminal {
                 self.child.kill()?;
                 return Err(io::Error::other(format!("it does not end; on the screen is:\n{}", self.shown)));
             }
-            if let Ok(bytes) = self.screen.recv_timeout(Duration::from_millis(10)) {
+            if let Ok((_, bytes)) = self.screen.recv_timeout(Duration::from_millis(10)) {
                 self.shown.push_str(&String::from_utf8_lossy(&bytes));
             }
         };
         // What it said last may still be on its way; the terminal is closed after it.
-        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_millis(500)) {
+        while let Ok((_, bytes)) = self.screen.recv_timeout(Duration::from_millis(500)) {
             self.shown.push_str(&String::from_utf8_lossy(&bytes));
         }
         Ok((code, self.shown))
     }
 }
 
-fn read_all(mut screen: File) -> Receiver<Vec<u8>> {
+fn read_all(mut screen: File) -> Receiver<(Instant, Vec<u8>)> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         // A terminal whose program ended gives an error, not an end.
         while let Ok(count @ 1..) = screen.read(&mut buffer) {
-            if sender.send(buffer[..count].to_vec()).is_err() {
+            if sender.send((Instant::now(), buffer[..count].to_vec())).is_err() {
                 return;
             }
         }

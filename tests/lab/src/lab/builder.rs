@@ -58,6 +58,8 @@ pub struct LabBuilder {
     /// Bytes of the VM's system disk, and of the data in the guests' largest files.
     disk: u64,
     data: usize,
+    /// Whether the system disk holds data up to its end.
+    filled: bool,
 }
 
 impl Default for LabBuilder {
@@ -81,6 +83,7 @@ impl LabBuilder {
             more: Vec::new(),
             disk: DISK_SIZE,
             data: 1 << 20,
+            filled: false,
         }
     }
 
@@ -127,6 +130,13 @@ impl LabBuilder {
         self
     }
 
+    /// The VM's system disk is this large, in bytes (rounded up to whole MiB), and has no hole.
+    #[must_use]
+    pub fn filled(mut self, bytes: u64) -> Self {
+        (self.disk, self.filled) = (bytes.next_multiple_of(1 << 20), true);
+        self
+    }
+
     /// Adds a storage, as a section of `storage.cfg`.
     #[must_use]
     pub fn storage(mut self, section: &str) -> Self {
@@ -169,6 +179,9 @@ impl LabBuilder {
         shell.link_programs(&simulator)?;
         let node = Node::open(&shell.root, self.version)?;
         make_guests(&node, &addresses, self.disk, self.data)?;
+        if self.filled {
+            fill(&node, "local-lvm:vm-101-disk-0", self.disk)?;
+        }
         for vmid in &self.more {
             make_small_vm(&node, *vmid)?;
         }
@@ -396,6 +409,14 @@ fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::Result<()> {
     let file = fs::File::create(path)?;
     file.set_len(size)?;
     file.write_all_at(content, 0)
+}
+
+/// Writes data behind the first MiB of a volume, up to its end.
+fn fill(node: &Node, volid: &str, size: u64) -> io::Result<()> {
+    let place = node.place(volid).map_err(|failure| io::Error::other(failure.text))?;
+    let file = fs::File::options().write(true).open(node.path(&place.path))?;
+    let block = seeded("filled", 1 << 20);
+    (1..size >> 20).try_for_each(|mib| file.write_all_at(&block, mib << 20))
 }
 
 /// Makes a backup of each guest with the node's own program and gives it the time that was asked for.
