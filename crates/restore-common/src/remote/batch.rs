@@ -88,7 +88,7 @@ fn script(commands: &[Command], token: &str) -> String {
             if position == 0 {
                 script.push_str(&unit);
             } else {
-                let _ = write!(script, " | {{ exec 4<&0; {{ {unit}; }} 4<&- | {{ cat <&4; cat; }}; }}");
+                let _ = write!(script, " | {{ exec 4<&0; {{ {unit}; }} 4<&- | cat /proc/self/fd/4 -; }}");
             }
         }
         script.push('\n');

@@ -128,7 +128,12 @@ fn is_named(path: &str, reports: &str) -> bool {
 /// Files, links, and folders with nothing in them.
 fn leaves(lab: &Lab, folder: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(lab.path(folder))? {
+    let entries = match fs::read_dir(lab.path(folder)) {
+        // Somebody was just clearing it away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
         let below = if entry.file_type()?.is_dir() { leaves(lab, &path)? } else { Vec::new() };

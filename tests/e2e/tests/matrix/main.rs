@@ -11,6 +11,7 @@
 
 mod bench;
 mod case;
+mod ground;
 mod guardian;
 mod leftovers;
 mod state;
@@ -90,10 +91,13 @@ fn matrix() -> Vec<(String, String)> {
     let results = in_parallel(&chosen, |case| {
         flat(benches.with(case.setup.pve, |bench| trial::try_case(bench, case, &clean_of[&case.setup])))
     });
+    let grounds = clean_of.values().map(|clean| clean.grounds.lock().map_or(0, |known| known.len()));
+    let grounds: usize = grounds.sum();
     println!(
-        "fault matrix: {} cases generated, {} run (MATRIX={every}) in {:.0} s",
+        "fault matrix: {} cases generated, {} run (MATRIX={every}), run again from {} different states, in {:.0} s",
         generated,
         results.len(),
+        grounds,
         started.elapsed().as_secs_f64()
     );
     let named = chosen.iter().zip(results);

@@ -1,11 +1,12 @@
 //! One case from its beginning to its end.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     io,
     process::Stdio,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{RecvTimeoutError, channel},
     },
     thread,
@@ -19,6 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     bench::Bench,
     case::{Case, Setup, Strike},
+    ground::Ground,
     guardian::Guardian,
     leftovers::{is_quiet_within, unnamed},
     state::State,
@@ -39,6 +41,8 @@ pub struct Clean {
     pub executions: usize,
     /// The commands that the node ran.
     pub commands: Vec<Vec<String>>,
+    /// What cases have left, and a run that began there converged.
+    pub grounds: Mutex<BTreeSet<Ground>>,
 }
 
 /// Runs once without any fault.
@@ -89,7 +93,7 @@ impl<'a> Trial<'a> {
         };
         let commands = lab.journal()?.iter().map(|entry| lasting(words(entry))).collect();
         let executions = lab.server().map(|server| server.executions()).unwrap_or_default();
-        Ok(Ok(Clean { restored, executions, commands }))
+        Ok(Ok(Clean { restored, executions, commands, grounds: Mutex::default() }))
     }
 
     fn case(&mut self, case: &Case, clean: &Clean) -> io::Result<Wrong> {
@@ -110,8 +114,17 @@ impl<'a> Trial<'a> {
             }
             _ => self.ended(code, clean, &mut wrong)?,
         }
-        self.run_again(clean, &mut wrong)?;
+        if self.is_new_ground(clean)? {
+            self.run_again(clean, &mut wrong)?;
+        }
         Ok(wrong)
+    }
+
+    /// Whether no case before left what this one leaves.
+    fn is_new_ground(&self, clean: &Clean) -> io::Result<bool> {
+        let ground = Ground::of(self.bench, self.setup, self.state()?.as_ref(), clean)?;
+        let mut known = clean.grounds.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(ground.is_none_or(|ground| known.insert(ground)))
     }
 
     /// A plain run converges: to the restored guest, or for a copy that is there already to a refusal that touches nothing.

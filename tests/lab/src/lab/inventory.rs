@@ -54,21 +54,29 @@ impl Lab {
     }
 }
 
+/// What vanishes meanwhile, because somebody still works on the node, is not there.
 fn visit(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+    for entry in there(fs::read_dir(folder))?.into_iter().flatten() {
         let path = entry?.path();
         let name = format!("/{}", path.strip_prefix(root).unwrap_or(&path).display());
         if PASSED_OVER.iter().any(|start| name.starts_with(start) || format!("{name}/") == *start) {
             continue;
         }
-        let meta = fs::symlink_metadata(&path)?;
+        let Some(meta) = there(fs::symlink_metadata(&path))? else { continue };
         if meta.is_dir() {
             visit(root, &path, files)?;
         } else if meta.is_file() {
-            files.insert(name, sha256(&path)?);
+            files.extend(there(sha256(&path))?.map(|hash| (name, hash)));
         }
     }
     Ok(())
+}
+
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// Of a file, of its content; of a folder, of the names and contents below it.

@@ -298,10 +298,13 @@ impl Execution {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         tokio::spawn(feed(stdin, input));
         let heard = AtomicBool::new(false);
-        let output = async {
-            tokio::join!(self.pass_on(stdout, None, &heard), self.pass_on(stderr, Some(1), &heard));
-        };
-        let status = tokio::join!(output, child.wait()).1;
+        let output =
+            async { tokio::join!(self.pass_on(stdout, None, &heard), self.pass_on(stderr, Some(1), &heard)) };
+        let (passed_on, status) = tokio::join!(output, child.wait());
+        // A connection takes a moment to be cut. What ended meanwhile must not be told on it: its output is not whole.
+        if passed_on != (true, true) {
+            return;
+        }
         if self.shared.at(Moment::After(self.number)) == Act::Cut {
             return;
         }
@@ -318,17 +321,18 @@ impl Execution {
         self.end(Some(254), None).await;
     }
 
-    /// Sends what comes out of a pipe. When the client is gone the pipe is closed, and nothing else happens.
-    async fn pass_on<R>(&self, pipe: Option<R>, extended: Option<u32>, heard: &AtomicBool)
+    /// Sends what comes out of a pipe, up to its end. When the client is gone before, the pipe is closed and nothing else
+    /// happens.
+    async fn pass_on<R>(&self, pipe: Option<R>, extended: Option<u32>, heard: &AtomicBool) -> bool
     where
         R: tokio::io::AsyncRead + Unpin,
     {
-        let Some(mut pipe) = pipe else { return };
+        let Some(mut pipe) = pipe else { return true };
         let mut buffer = vec![0; 32_768];
         while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
             let is_first = !heard.swap(true, Ordering::SeqCst);
             if is_first && self.shared.at(Moment::During(self.number)) == Act::Cut {
-                return;
+                return false;
             }
             let data = buffer[..count].to_vec();
             let sent = match extended {
@@ -336,9 +340,10 @@ impl Execution {
                 Some(code) => self.handle.extended_data(self.channel, code, data).await.is_ok(),
             };
             if !sent {
-                return;
+                return false;
             }
         }
+        true
     }
 
     async fn end(&self, code: Option<i32>, signal: Option<i32>) {
