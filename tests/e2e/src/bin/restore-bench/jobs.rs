@@ -58,9 +58,10 @@ fn executions_added(program: &Path) -> Result<f64, Box<dyn Error>> {
     let restores: Vec<_> =
         executions.iter().filter(|script| script.contains("qmrestore local:backup")).collect();
     let [restores] = restores[..] else { return Ok(restores.len() as f64) };
-    let name = restores.split('/').find(|word| word.contains("-restore-")).ok_or("the job has no name")?;
-    let name = name.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap_or(name);
-    let others = executions.iter().filter(|script| *script != restores && script.contains(name)).count();
+    let (_, rest) = restores.split_once("/jobs/").ok_or("the job has no folder")?;
+    let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let name = format!("/jobs/{name}");
+    let others = executions.iter().filter(|script| *script != restores && script.contains(&name)).count();
     let clears =
         executions.iter().filter(|script| script.contains("rm -rf") && script.contains("/jobs")).count();
     Ok((others + clears) as f64)
