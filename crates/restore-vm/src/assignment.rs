@@ -36,6 +36,9 @@ pub struct Assignment {
     pub target: Vmid,
     /// The backup.
     pub archive: Archive,
+    /// The node's clock when it was looked at: seconds since 1970, UTC.
+    #[serde(default)]
+    pub looked_at: i64,
     /// What is in it.
     pub inside: ArchiveLook,
     /// Newer backups that cannot be used.

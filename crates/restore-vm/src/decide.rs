@@ -129,6 +129,7 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         environment: known.environment,
         reached_by: known.reached_by,
         node: look.facts.name.to_string(),
+        looked_at: look.facts.time,
         kind,
         source: args.vmid,
         target,

@@ -12,6 +12,7 @@ use crate::{
     disks,
     look::{ArchiveLook, Guest, Holder},
     place::{Wish, destinations},
+    steps::safety::clock_behind,
 };
 
 /// What a restore would be made of, before it is decided.
@@ -55,6 +56,9 @@ fn about_node(prospect: &Prospect<'_>, problems: &mut Vec<Problem>) {
             ))
             .hint("bring the other nodes back first"),
         );
+    }
+    if prospect.safety.is_some() {
+        problems.extend(clock_behind(prospect.archive, facts));
     }
 }
 

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
 use restore_e2e::{restore_vm, settings};
-use restore_lab::lab::{CT, Fault, Lab, LabBuilder, VM};
+use restore_lab::{
+    lab::{CT, Fault, Lab, LabBuilder, VM},
+    sim::clock,
+};
 
 const VM_CONF: &str = "/etc/pve/qemu-server/101.conf";
 const CT_CONF: &str = "/etc/pve/lxc/102.conf";
@@ -225,4 +228,32 @@ fn a_cloud_init_drive_an_efi_disk_and_a_tpm_come_back() {
     let ran = restore_vm(&lab, &["101", "--force"]).exits(0);
     assert_eq!((of("scsi0"), of("efidisk0"), of("tpmstate0")), before, "{ran}");
     assert!(lab.read(VM_CONF).unwrap().contains("ide2: local-lvm:vm-101-cloudinit,media=cdrom"), "{ran}");
+}
+
+/// The only backup of the VM, renamed as if it had begun that many seconds from now.
+fn backup_from_ahead(lab: &Lab, seconds: i64) -> String {
+    let dump = lab.path("/var/lib/vz/dump");
+    let name = format!("vzdump-qemu-101-{}.vma.zst", clock::stamp(clock::now() + seconds));
+    std::fs::rename(dump.join("vzdump-qemu-101-2026_01_30-01_00_00.vma.zst"), dump.join(&name)).unwrap();
+    name
+}
+
+#[test]
+fn a_safety_backup_never_gets_the_name_of_the_backup_that_is_restored() {
+    let lab = LabBuilder::new().backups(&["2026_01_30-01_00_00"]).start().unwrap();
+    let name = backup_from_ahead(&lab, 2);
+    let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(0).report();
+    let kept = report["kept"].to_string();
+    let safety = kept.split('/').find(|part| part.starts_with("vzdump-qemu-101-")).unwrap();
+    assert!(*safety > *name, "made in or before the second of {name}: {kept}");
+}
+
+#[test]
+fn a_backup_that_is_far_ahead_of_the_nodes_clock_is_not_put_at_risk() {
+    let lab = LabBuilder::new().backups(&["2026_01_30-01_00_00"]).start().unwrap();
+    let _ = backup_from_ahead(&lab, 1800);
+    let before = lab.inventory().unwrap();
+    let _ = restore_vm(&lab, &["101"]).exits(1).says("nothing was changed").says("ahead of the clock");
+    assert_eq!(lab.inventory().unwrap(), before);
+    let _ = restore_vm(&lab, &["101", "--dry-run", "--safety", "none"]).exits(0);
 }

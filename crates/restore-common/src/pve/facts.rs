@@ -150,6 +150,9 @@ struct Clock {
     timezone: String,
 }
 
+/// Where a node's clock is asked.
+const TIME: &str = "/nodes/localhost/time";
+
 /// A node as it is when the program starts to look.
 #[derive(Clone, Debug)]
 pub struct NodeFacts {
@@ -181,13 +184,24 @@ impl NodeFacts {
         vec![
             json::get("/version", &[]),
             json::get("/cluster/status", &[]),
-            json::get("/nodes/localhost/time", &[]),
+            Self::ask_time(),
             json::get("/nodes/localhost/storage", &[]),
             json::get("/nodes/localhost/network", &[("type", "any_bridge")]),
             HaResource::ask(),
             json::get("/storage", &[]),
             json::get("/nodes/localhost/disks/lvmthin", &[]),
         ]
+    }
+
+    /// What time is it there?
+    pub fn ask_time() -> Command {
+        json::get(TIME, &[])
+    }
+
+    /// Reads the answer to [`NodeFacts::ask_time`]: seconds since 1970, UTC.
+    pub fn read_time(host: &dyn Host, question: &Command, answer: &Output) -> Result<i64, PveError> {
+        let clock: Clock = json::parse(host, question, answer)?;
+        clock.time.ok_or_else(|| unreadable(host, TIME, &"no time in it"))
     }
 
     /// Reads the answers to [`NodeFacts::questions`].
@@ -204,10 +218,9 @@ impl NodeFacts {
         let local = local
             .ok_or_else(|| unreadable(host, "/cluster/status", &"no node says that it is the local one"))?;
         let (Some(time), Some(localtime)) = (clock.time, clock.localtime) else {
-            return Err(unreadable(host, "/nodes/localhost/time", &"no time in it"));
+            return Err(unreadable(host, TIME, &"no time in it"));
         };
-        let utc_offset =
-            i32::try_from(localtime - time).map_err(|e| unreadable(host, "/nodes/localhost/time", &e))?;
+        let utc_offset = i32::try_from(localtime - time).map_err(|e| unreadable(host, TIME, &e))?;
         Ok(Self {
             name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", &e))?,
             version: version.version,

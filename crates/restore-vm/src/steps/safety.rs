@@ -1,9 +1,13 @@
 //! What is kept of the guest before it is overwritten.
 
+use std::time::Duration;
+
 use restore_common::{
-    procedure::{Failure, Run},
-    pve::{Archive, ArchiveName, StorageId, Vmid, VolumeId, archive_begun, archive_written},
+    probe::{Wait, Waited},
+    procedure::{Failure, Interrupted, Problem, Run},
+    pve::{Archive, ArchiveName, NodeFacts, StorageId, Vmid, VolumeId, archive_begun, archive_written},
     remote::Command,
+    ui,
 };
 
 use super::archive::{Readable, read_to_end};
@@ -47,6 +51,7 @@ pub fn backup_command(vmid: Vmid, storage: &StorageId, bwlimit: Option<u32>) -> 
 pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let what = &restore.what;
     let Some(storage) = &what.safety else { return Ok(None) };
+    wait_for_a_free_name(restore, run)?;
     let command = backup_command(what.target, storage, what.bwlimit);
     let mut said = String::new();
     let ended = run.job(restore.host, &command, what.data_size(), &mut |line| {
@@ -72,6 +77,58 @@ pub fn back_up(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Optio
             .hint("look at its task log on the node; `--safety none` does without a safety backup")
     })?;
     Ok(Some(copy.volid.to_string()))
+}
+
+/// How long the clock may take to pass the time in the backup's name.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time between two looks at the clock; each starts a program on the node.
+const CLOCK_PAUSE: Duration = Duration::from_millis(250);
+
+/// How far a backup is ahead of the node's clock, in seconds, if a safety backup could get its name.
+///
+/// A backup's name is the guest's number and the second in which it began: one that begins in the same second would be
+/// written over it. No source says that `vzdump` looks for such a file. It may begin [`LOCK_WAIT`] late; a backup that is
+/// hours ahead is out of reach.
+pub fn may_share_its_name(archive: &Archive, now: i64) -> Option<Duration> {
+    let ahead = u64::try_from(archive.ctime - now).ok()?;
+    (ahead < 3600).then(|| Duration::from_secs(ahead))
+}
+
+/// Why there can be no safety backup while the clock is so far behind that waiting for it makes no sense.
+pub fn clock_behind(archive: &Archive, facts: &NodeFacts) -> Option<Problem> {
+    let ahead = may_share_its_name(archive, facts.time).filter(|ahead| *ahead > CLOCK_PATIENCE)?;
+    let problem = Problem::new(format!(
+        "`{}` is {} ahead of the clock of {}: the safety backup could get its name and be written over it",
+        archive.volid,
+        ui::format::duration(ahead),
+        facts.name
+    ));
+    Some(problem.hint("set the node's clock, or do without a safety backup: `--safety none`"))
+}
+
+/// Waits until no safety backup can get the name of the backup that is to be restored.
+fn wait_for_a_free_name(restore: &Restore<'_>, run: &Run<'_>) -> anyhow::Result<()> {
+    let archive = &restore.what.archive;
+    if may_share_its_name(archive, restore.what.looked_at).is_none() {
+        return Ok(());
+    }
+    let (question, interrupted) = (NodeFacts::ask_time(), || run.stop_requested());
+    let what = format!("the clock of {} to pass the second of the backup's name", restore.host.name());
+    let wait = Wait { what: &what, limit: CLOCK_PATIENCE, interval: CLOCK_PAUSE, interrupted: &interrupted };
+    let waited = wait.until(|| {
+        let now = NodeFacts::read_time(restore.host, &question, &restore.host.run(&question)?)?;
+        Ok::<_, anyhow::Error>((now > archive.ctime).then_some(()))
+    })?;
+    match waited {
+        Waited::Ready { .. } => Ok(()),
+        Waited::Interrupted => Err(Interrupted.into()),
+        Waited::TimedOut => {
+            let limit = ui::format::duration(CLOCK_PATIENCE);
+            let failure = Failure::new(format!("waited {limit} for {what}; it has not"));
+            Err(failure.hint("set the node's clock, or do without a safety backup: `--safety none`").into())
+        }
+    }
 }
 
 /// The archive that `vzdump` says it finished.
