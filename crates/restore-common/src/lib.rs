@@ -7,6 +7,8 @@
 //! * [`procedure`]: look → plan → confirm → do → prove → report, written once
 //! * [`pve`]: what a node tells, typed
 //! * [`remote`]: running a command on a node: commands as values, hosts, jobs that outlive the connection
+//! * [`s3`]: a versioned bucket
+//! * [`state`]: a Terraform state as a document, and the copies of it on this machine
 //! * [`ui`]: what the operator sees and is asked
 
 pub mod cli;
@@ -16,4 +18,6 @@ pub mod probe;
 pub mod procedure;
 pub mod pve;
 pub mod remote;
+pub mod s3;
+pub mod state;
 pub mod ui;

@@ -43,6 +43,7 @@
 //! wait = 120
 //! ```
 
+mod backend;
 mod check;
 mod environment;
 mod error;
@@ -52,6 +53,7 @@ mod project;
 mod tests;
 mod tfvars;
 
+pub use backend::{Backend, OVERRIDE, S3Backend};
 pub use check::{ADDRESS, Asks, AsksHttp, OwnCheck};
 pub use environment::{DeclaredGuest, Environment, Minio, NodeRef};
 pub use error::HomelabError;

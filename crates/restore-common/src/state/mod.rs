@@ -1,0 +1,12 @@
+//! A Terraform state as a document: what it says about itself, what it holds, and how two of them differ.
+//!
+//! A state holds secrets in clear text. Nothing of this module shows a value of a resource: addresses are shown, values
+//! are compared by their digests.
+
+mod cache;
+mod diff;
+mod document;
+
+pub use cache::{Cache, CacheError, Cached};
+pub use diff::{Change, Diff};
+pub use document::{Document, Resources, StateError, Summary};
