@@ -88,7 +88,7 @@ const CLOCK_PAUSE: Duration = Duration::from_millis(250);
 /// How far a backup is ahead of the node's clock, in seconds, if a safety backup could get its name.
 ///
 /// A backup's name is the guest's number and the second in which it began: one that begins in the same second would be
-/// written over it. No source says that `vzdump` looks for such a file. It may begin [`LOCK_WAIT`] late; a backup that is
+/// written over it. No source says that `vzdump` looks for such a file. It may begin as late as `LOCK_WAIT` minutes on; a backup that is
 /// hours ahead is out of reach.
 pub fn may_share_its_name(archive: &Archive, now: i64) -> Option<Duration> {
     let ahead = u64::try_from(archive.ctime - now).ok()?;
