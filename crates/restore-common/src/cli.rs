@@ -1,10 +1,20 @@
 //! Options that every program has, and how a program begins and ends.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser};
 
-use crate::{procedure::Exit, ui::ColorChoice};
+use crate::{
+    homelab::NodeRef,
+    procedure::{Exit, Report},
+    remote::{HostError, SshEnv, SshHost, SshTarget},
+    ui::ColorChoice,
+};
 
 /// The options that every program has.
 #[derive(Args, Clone, Debug)]
@@ -69,6 +79,22 @@ pub struct Common {
     pub accept_new_host_key: bool,
 }
 
+impl Common {
+    /// Connects to a node. What the options leave open, the project says, then `~/.ssh/config`.
+    pub fn connect(&self, node: &NodeRef) -> Result<SshHost, HostError> {
+        let target = SshTarget {
+            label: node.label(),
+            address: node.address.clone(),
+            port: self.ssh_port.or(node.ssh_port),
+            user: self.ssh_user.clone().or_else(|| node.ssh_user.clone()),
+            identity: self.identity.clone(),
+            known_hosts: self.known_hosts.clone(),
+            accept_new_host_key: self.accept_new_host_key,
+        };
+        SshHost::connect(&target, &SshEnv::from_process())
+    }
+}
+
 /// Reads the command line. `--help` and `--version` end with 0, nonsense with 64.
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     P::try_parse().map_err(|error| {
@@ -83,4 +109,46 @@ pub fn exit_codes() -> String {
     Exit::ALL.iter().fold("Exit codes:\n".to_owned(), |text, exit| {
         format!("{text}  {:>3}  {}\n", exit.code(), exit.meaning())
     })
+}
+
+/// The folder of all that these programs keep on this machine: below `$XDG_STATE_HOME`, else `~/.local/state`.
+pub fn state_folder() -> PathBuf {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let parent =
+        set("XDG_STATE_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".local/state"));
+    parent.join("pve-restore")
+}
+
+/// The folder of the journals.
+pub fn journals() -> PathBuf {
+    state_folder().join("runs")
+}
+
+/// Says what is wrong on standard error. A terminal that is gone must not change the exit code.
+pub fn complain(words: &str) {
+    let _ = writeln!(io::stderr(), "error: {words}");
+}
+
+/// Prints to standard output. A closed pipe loses the text and changes nothing about what was done.
+pub fn print(text: &str, exit: Exit) -> ExitCode {
+    if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
+        complain(&format!("cannot print the report: {error}"));
+    }
+    exit.into()
+}
+
+/// Prints a report, and ends as it says.
+pub fn print_report(report: &Report, json: bool) -> ExitCode {
+    if json { print_json(report, report.outcome) } else { print(&report.text(), report.outcome) }
+}
+
+/// Prints one JSON document.
+pub fn print_json(document: &(impl serde::Serialize + ?Sized), exit: Exit) -> ExitCode {
+    match serde_json::to_string_pretty(document) {
+        Ok(text) => print(&(text + "\n"), exit),
+        Err(error) => {
+            complain(&format!("cannot write the report as JSON: {error}"));
+            exit.into()
+        }
+    }
 }

@@ -8,7 +8,8 @@
 //! * [`pve`]: what a node tells, typed
 //! * [`remote`]: running a command on a node: commands as values, hosts, jobs that outlive the connection
 //! * [`s3`]: a versioned bucket
-//! * [`state`]: a Terraform state as a document, and the copies of it on this machine
+//! * [`state`]: a Terraform state as a document, its lock, its history, and the copies of it on this machine
+//! * [`terraform`]: Terraform or OpenTofu as a program
 //! * [`ui`]: what the operator sees and is asked
 
 pub mod cli;
@@ -20,4 +21,5 @@ pub mod pve;
 pub mod remote;
 pub mod s3;
 pub mod state;
+pub mod terraform;
 pub mod ui;

@@ -498,7 +498,7 @@ fn a_job_survives_its_connection_and_no_line_is_lost() {
     let part = |n: usize| format!("seq {} {}; {}", n * 5000 + 1, (n + 1) * 5000, sshd.wait_for(&go(n)));
     let script = format!("{} {} {} exit 9", part(0), part(1), part(2));
     let (run, command) = (run_id("restore-101"), change(&script));
-    let job = Job::new(&run, "restore", &command);
+    let job = Job::new("/var/tmp/pve-restore", &run, "restore", &command);
     let mut lines = Vec::new();
     let end = host.run_job(&job, &command, &mut |line| {
         if line.is_empty() {
@@ -524,7 +524,7 @@ fn a_job_is_cancelled_and_cleared_away() {
     let host = sshd.connect();
     let script = format!("trap 'echo cleaned; exit 5' TERM; echo begun; {}", sshd.wait_for("never"));
     let (run, command) = (run_id("backup"), change(&script));
-    let job = Job::new(&run, "backup", &command);
+    let job = Job::new("/var/tmp/pve-restore", &run, "backup", &command);
     let stop_at_first = &mut |line: &str| {
         if line == "begun" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -567,7 +567,7 @@ fn a_read_only_host_leaves_nothing_behind() {
     let (reading, file) = (ReadOnly(&host), sshd.path("written").display().to_string());
     let write = Command::write("touch").arg(&file);
     assert!(matches!(reading.run_all(&[sh("true"), write.clone()]), Err(HostError::ReadOnly { .. })));
-    let job = Job::new(&run_id("x"), "x", &write);
+    let job = Job::new("/var/tmp/pve-restore", &run_id("x"), "x", &write);
     let started = reading.run_job(&job, &write, &mut |_| ControlFlow::Continue(()));
     assert!(matches!(started, Err(HostError::ReadOnly { .. })));
     assert!(!Path::new(&file).exists());

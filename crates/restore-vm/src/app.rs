@@ -1,14 +1,9 @@
 //! The program: look, decide, and hand the plan to the engine.
 
-use std::{
-    cell::RefCell,
-    env,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{cell::RefCell, env, process::ExitCode};
 
 use restore_common::{
+    cli::{complain, journals, print, print_report},
     homelab::{Environment, GuestChecks, Project},
     interrupt::Interrupt,
     procedure::{Exit, Interrupted, Problem, Report, Reporter, Session, TerminalReporter, carry_out, refuse},
@@ -49,7 +44,7 @@ impl Frame<'_> {
             dry_run: self.options.common.dry_run,
             yes: self.options.common.force,
             agreed: false,
-            journals: state_folder().join("pve-restore/runs"),
+            journals: journals(),
             journal_name: format!("{PROGRAM}-{target}"),
             again: format!("{PROGRAM} {target}"),
             over: Vec::new(),
@@ -124,12 +119,6 @@ fn one(frame: &Frame<'_>, args: &Args) -> ExitCode {
         Outcome::List(text) => print(&text, Exit::Done),
         Outcome::Report(report) => print_report(&report, args.common.json),
     }
-}
-
-/// `$XDG_STATE_HOME`, else `~/.local/state`.
-fn state_folder() -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_STATE_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".local/state"))
 }
 
 /// What an earlier run left comes first: it goes on, or back, or it keeps this one from beginning.
@@ -237,30 +226,4 @@ fn known(
         reached_by: reached.node.environment.clone(),
         proof: GuestChecks { address: checks.address.or(declared), ..checks },
     }
-}
-
-fn print_report(report: &Report, json: bool) -> ExitCode {
-    if !json {
-        return print(&report.text(), report.outcome);
-    }
-    match serde_json::to_string_pretty(report) {
-        Ok(text) => print(&(text + "\n"), report.outcome),
-        Err(error) => {
-            complain(&format!("cannot write the report as JSON: {error}"));
-            report.outcome.into()
-        }
-    }
-}
-
-/// Says what is wrong on standard error. A terminal that is gone must not change the exit code.
-pub fn complain(words: &str) {
-    let _ = writeln!(io::stderr(), "error: {words}");
-}
-
-/// Prints to standard output. A closed pipe loses the text and changes nothing about what was done.
-pub fn print(text: &str, exit: Exit) -> ExitCode {
-    if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
-        complain(&format!("cannot print the report: {error}"));
-    }
-    exit.into()
 }

@@ -6,7 +6,7 @@ use restore_common::{
     homelab::{Environment, NodeRef},
     procedure::Problem,
     pve::{PveError, Vmid},
-    remote::{HostError, ReadOnly, SshEnv, SshHost, SshTarget},
+    remote::{HostError, ReadOnly, SshHost},
 };
 
 use crate::{
@@ -43,7 +43,7 @@ pub struct Contact {
 /// Connects to every node, at the same time.
 pub fn connect_all(options: &Options, environments: &[Environment]) -> anyhow::Result<Vec<Contact>> {
     let nodes = distinct(options, environments)?;
-    let hosts = at_once(&nodes, |node| connect(options, node))?;
+    let hosts = at_once(&nodes, |node| options.common.connect(node))?;
     let contact = |(node, host): (NodeRef, Result<SshHost, HostError>)| Contact {
         node,
         host: host.map(Arc::new).map_err(|error| Arc::new(error.into())),
@@ -104,32 +104,6 @@ fn distinct(options: &Options, environments: &[Environment]) -> anyhow::Result<V
         }
     }
     Ok(nodes)
-}
-
-/// Connects to a node.
-pub fn connect(options: &Options, node: &NodeRef) -> Result<SshHost, HostError> {
-    SshHost::connect(&target(options, node), &SshEnv::from_process())
-}
-
-fn target(options: &Options, node: &NodeRef) -> SshTarget {
-    let common = &options.common;
-    SshTarget {
-        label: label(node),
-        address: node.address.clone(),
-        port: common.ssh_port.or(node.ssh_port),
-        user: common.ssh_user.clone().or_else(|| node.ssh_user.clone()),
-        identity: common.identity.clone(),
-        known_hosts: common.known_hosts.clone(),
-        accept_new_host_key: common.accept_new_host_key,
-    }
-}
-
-/// `pve-prod (192.168.1.100)`.
-fn label(node: &NodeRef) -> String {
-    match &node.node {
-        Some(name) if name.as_str() != node.address => format!("{name} ({})", node.address),
-        _ => node.address.clone(),
-    }
 }
 
 /// The node that holds the guest; else the one that holds its backups. Anything but exactly one is a problem.

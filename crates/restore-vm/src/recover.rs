@@ -15,7 +15,7 @@ use restore_common::{
 use crate::{
     args::Args,
     assignment::{Assignment, Restore},
-    nodes, plan,
+    plan,
 };
 
 /// What earlier runs on the same guest left, as far as it is on a node that this one is about.
@@ -132,7 +132,7 @@ fn host_of(args: &Args, past: &Past) -> anyhow::Result<(SshHost, Assignment)> {
             ui::sanitize(&assignment.reached_by)
         ))
     })?;
-    Ok((nodes::connect(&args.options, node.node()?)?, assignment))
+    Ok((args.common.connect(node.node()?)?, assignment))
 }
 
 fn unreadable(past: &Past, error: serde_json::Error) -> anyhow::Error {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use restore_common::{
+    cli::{print, print_json},
     procedure::{Exit, Problem, Question, Report, Reporter as _, one_line, plan_text, problems_text, refuse},
     pve::{StorageId, Vmid},
     remote::RunId,
@@ -103,7 +104,7 @@ pub fn run(frame: &Frame<'_>, cli: &Cli, named: Vec<Vmid>) -> ExitCode {
         n => format!("Restore {n} guests"),
     };
     let batch = match look_and_restore(frame, cli, named, &mut title) {
-        Ok(Done::Listed(text)) => return app::print(&text, Exit::Done),
+        Ok(Done::Listed(text)) => return print(&text, Exit::Done),
         Ok(Done::Batch(batch)) => *batch,
         Err(error) => {
             // The first reporter of a run is as good as any to say why nothing began.
@@ -116,16 +117,10 @@ pub fn run(frame: &Frame<'_>, cli: &Cli, named: Vec<Vmid>) -> ExitCode {
             batch
         }
     };
-    let exit = batch.outcome;
-    if !frame.options.common.json {
-        return app::print(&text(&batch), exit);
-    }
-    match serde_json::to_string_pretty(&batch) {
-        Ok(text) => app::print(&(text + "\n"), exit),
-        Err(error) => {
-            app::complain(&format!("cannot write the report as JSON: {error}"));
-            exit.into()
-        }
+    if frame.options.common.json {
+        print_json(&batch, batch.outcome)
+    } else {
+        print(&text(&batch), batch.outcome)
     }
 }
 
@@ -365,16 +360,12 @@ fn restore_all(frame: &Frame<'_>, cli: &Cli, ready: Vec<Ready>, mut batch: Batch
         let left: Vec<_> = batch.not_begun.iter().map(ToString::to_string).collect();
         batch.next.push(format!("not begun: `{PROGRAM} {}` restores them", left.join(" ")));
     }
-    let outcome = if frame.interrupt.requested() { Exit::Interrupted } else { worst(&batch.guests) };
+    let outcome = if frame.interrupt.requested() {
+        Exit::Interrupted
+    } else {
+        Exit::worst(batch.guests.iter().map(|report| report.outcome))
+    };
     batch.ends(outcome)
-}
-
-/// By what the operator must do: act at once, know that nothing came of it, look why a check failed.
-fn worst(reports: &[Report]) -> Exit {
-    let order =
-        [Exit::ActNeeded, Exit::RolledBack, Exit::CheckFailed, Exit::NothingChanged, Exit::Interrupted];
-    let there = |exit: &Exit| reports.iter().any(|report| report.outcome == *exit);
-    order.into_iter().find(there).unwrap_or(Exit::Done)
 }
 
 impl Shared<'_> {

@@ -31,6 +31,16 @@ pub struct NodeRef {
     pub ssh_port: Option<u16>,
 }
 
+impl NodeRef {
+    /// The node for messages: `pve-prod (192.168.1.100)`.
+    pub fn label(&self) -> String {
+        match &self.node {
+            Some(name) if name.as_str() != self.address => format!("{name} ({})", self.address),
+            _ => self.address.clone(),
+        }
+    }
+}
+
 /// A guest that the project declares. VMIDs are not in tfvars; the name connects it with the node's guests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredGuest {

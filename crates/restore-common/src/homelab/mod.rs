@@ -17,6 +17,7 @@
 //! ssh_port = 22
 //! storage = "local"            # where its backups are; instead of `backup.storage`
 //! tfvars_dir = "terraform/prod"  # where its tfvars are, from the project's root
+//! bucket = "tfstate-prod"      # where its state is; instead of `bucket` of the backend block
 //!
 //! # One table a guest, by VMID.
 //! [guests.101]
@@ -41,6 +42,11 @@
 //! ssh_port = 22
 //! ping = true
 //! wait = 120
+//!
+//! # The server that holds Terraform's states.
+//! [s3]
+//! endpoint = "https://s3.lan:9000"  # instead of that of the backend block
+//! ca = "ca.pem"                # certificates to trust in place of the system's; from the project's root
 //! ```
 
 mod backend;
@@ -49,6 +55,7 @@ mod environment;
 mod error;
 mod overrides;
 mod project;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tfvars;
@@ -59,6 +66,7 @@ pub use environment::{DeclaredGuest, Environment, Minio, NodeRef};
 pub use error::HomelabError;
 pub use overrides::{GuestOverride, Prove};
 pub use project::{GuestChecks, Project};
+pub use store::{StateStore, Variables};
 
 /// Where a project keeps its environments.
 const ENVIRONMENTS: &str = "infrastructure/proxmox/environments";

@@ -22,6 +22,15 @@ pub(super) struct Overrides {
     pub(super) environments: BTreeMap<String, EnvironmentOverride>,
     guests: BTreeMap<GuestKey, GuestOverride>,
     pub(super) prove: Prove,
+    pub(super) s3: S3Override,
+}
+
+/// `[s3]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct S3Override {
+    pub(super) endpoint: Option<String>,
+    pub(super) ca: Option<PathBuf>,
 }
 
 /// `[environments.NAME]`
@@ -36,6 +45,7 @@ pub(super) struct EnvironmentOverride {
     #[serde(deserialize_with = "parsed")]
     pub(super) storage: Option<StorageId>,
     pub(super) tfvars_dir: Option<PathBuf>,
+    pub(super) bucket: Option<String>,
 }
 
 /// What `restore.toml` says about one guest: `[guests.VMID]`.
@@ -129,7 +139,7 @@ mod tests {
     fn every_key_is_read() {
         let overrides = parse(
             "[environments.\"my lab\"]\naddress = \"fe80::1\"\nnode = \"pve2\"\nssh_user = \"admin\"\nssh_port = 2222\n\
-             storage = \"nas\"\ntfvars_dir = \"tf/lab\"\n[guests.101]\naddress = \"10.0.0.1\"\nports = [22, 80]\n\
+             storage = \"nas\"\ntfvars_dir = \"tf/lab\"\nbucket = \"b\"\n[s3]\nendpoint = \"http://s3\"\nca = \"ca.pem\"\n[guests.101]\naddress = \"10.0.0.1\"\nports = [22, 80]\n\
              ssh_port = 2222\nping = true\nwait = 300\n[[guests.101.checks]]\nport = 80\n\
              [prove]\nports = [443]\nssh_port = 23\nping = false\nwait = 60\n",
         )
@@ -176,7 +186,7 @@ mod tests {
     #[case("[guests.101]\nchecks = 3\n", "restore.toml:2:10: invalid type: integer `3`, expected a sequence")]
     #[case(
         "[environment.lab]\n",
-        "restore.toml:1:2: unknown field `environment`, expected one of `environments`, `guests`, `prove`"
+        "restore.toml:1:2: unknown field `environment`, expected one of `environments`, `guests`, `prove`, `s3`"
     )]
     #[case(
         "[guests.99]\nports = []\n",

@@ -40,7 +40,7 @@ pub struct GuestChecks {
 #[derive(Debug)]
 pub struct Project {
     root: PathBuf,
-    overrides: Overrides,
+    pub(super) overrides: Overrides,
 }
 
 impl Project {
@@ -127,7 +127,7 @@ impl Project {
     }
 
     /// Name and tfvars folder of each environment.
-    fn folders(&self) -> Result<BTreeMap<String, PathBuf>, HomelabError> {
+    pub(super) fn folders(&self) -> Result<BTreeMap<String, PathBuf>, HomelabError> {
         let parent = self.root.join(ENVIRONMENTS);
         let mut folders = BTreeMap::new();
         if parent.is_dir() {

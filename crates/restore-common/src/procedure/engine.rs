@@ -99,6 +99,11 @@ pub fn refuse(
     Report { problems, error, ..session.report(title, outcome, UNTOUCHED) }
 }
 
+/// The report of a run that found everything as it was asked for; `words` say so.
+pub fn settled(session: &Session<'_>, title: &str, words: &str) -> Report {
+    session.report(title, Exit::Done, words)
+}
+
 /// Shows the plan, asks, does, proves, reports.
 pub fn carry_out<C: Workplace>(session: &Session<'_>, plan: Plan<C>, context: &mut C) -> Report {
     if !session.agreed {
@@ -201,15 +206,16 @@ fn work<'a, C: Workplace>(
         report.next.push(format!("`{} --rollback` puts things back as they were", session.again));
         return report;
     }
-    if let Err(error) = context.host().clear(journal.run()) {
-        let run = journal.run();
+    let (host, run) = (context.host(), journal.run());
+    if let Err(error) = host.clear(run) {
+        let root = host.root();
         // What the run keeps is in the same folder, and stays.
         report.next.push(format!(
             "what this run noted is left on {}: {error}; remove it with `rm -rf {} {} {}`",
-            context.host().name(),
-            run.folder("jobs"),
-            run.folder("owner"),
-            claim_path(&context.claim())
+            host.name(),
+            run.folder(root, "jobs"),
+            run.folder(root, "owner"),
+            claim_path(root, &context.claim())
         ));
     }
     if report.outcome == Exit::ActNeeded {
@@ -224,10 +230,10 @@ fn work<'a, C: Workplace>(
 /// From here on no other program works on the same thing.
 fn claim<C: Workplace>(session: &Session<'_>, journal: &Journal, context: &C) -> anyhow::Result<()> {
     let (host, what) = (context.host(), context.claim());
-    let command = claim_command(journal.run(), &what, &session.owner(), &session.over);
+    let command = claim_command(host.root(), journal.run(), &what, &session.owner(), &session.over);
     // A name of its own each time: an old answer says nothing about who holds the claim by now.
     let name = format!("claim-{}", jiff::Timestamp::now().as_microsecond());
-    let job = Job::new(journal.run(), &name, &command);
+    let job = Job::new(host.root(), journal.run(), &name, &command);
     let end = host.run_job(&job, &command, &mut |_| ControlFlow::Continue(()))?;
     let JobEnd::Finished(output) = end else {
         return Err(Failure::new(format!("cannot claim `{what}` on {}", host.name())).into());
@@ -237,7 +243,7 @@ fn claim<C: Workplace>(session: &Session<'_>, journal: &Journal, context: &C) ->
         let taken = Failure::new(format!("{what} on {} is being worked on by {holder}", host.name()));
         return Err(taken.hint(format!(
             "wait for it, or go on with it where it was begun; if it will never come back: `rm {}` on the node",
-            claim_path(&what)
+            claim_path(host.root(), &what)
         )).into());
     }
     output.stdout_of(host, &command)?;
@@ -301,7 +307,7 @@ fn declined(session: &Session<'_>, question: &Question, report: &mut Report) -> 
 
 fn open_journal<C: Workplace>(session: &Session<'_>, plan: &Plan<C>, context: &C) -> anyhow::Result<Journal> {
     let journal = Journal::create(&session.journals, &session.journal_name)?;
-    journal.write(Event::Begun(Begun {
+    let begun = journal.write(Event::Begun(Begun {
         program: session.program.to_owned(),
         version: session.version.to_owned(),
         owner: session.owner(),
@@ -309,8 +315,14 @@ fn open_journal<C: Workplace>(session: &Session<'_>, plan: &Plan<C>, context: &C
         subject: plan.subject.clone(),
         work: context.work(),
         steps: plan.steps.iter().map(|step| (step.id.to_owned(), step.title.clone())).collect(),
-    }))?;
-    Ok(journal)
+    }));
+    match begun {
+        Ok(()) => Ok(journal),
+        Err(error) => {
+            journal.discard();
+            Err(error.into())
+        }
+    }
 }
 
 /// Whether one of these steps has something to take back.
@@ -531,7 +543,7 @@ impl Work<'_> {
                 .finish(Exit::ActNeeded, "failed, and not everything could be put back: you must act");
         }
         let outcome = if interrupted { Exit::Interrupted } else { Exit::RolledBack };
-        self.finish(outcome, "rolled back: the guest is as it was before");
+        self.finish(outcome, "rolled back: everything is as it was before");
     }
 
     fn undo<C>(&mut self, step: &Step<C>, index: usize, context: &mut C) -> anyhow::Result<()> {

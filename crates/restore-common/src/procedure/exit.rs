@@ -23,6 +23,15 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The one of several that the operator must hear of: act at once, know that nothing came of it, look why a check
+    /// failed.
+    pub fn worst(several: impl Iterator<Item = Self>) -> Self {
+        let order =
+            [Self::ActNeeded, Self::RolledBack, Self::CheckFailed, Self::NothingChanged, Self::Interrupted];
+        let there: Vec<_> = several.collect();
+        order.into_iter().find(|exit| there.contains(exit)).unwrap_or(Self::Done)
+    }
+
     /// The number the program ends with.
     pub fn code(self) -> u8 {
         match self {

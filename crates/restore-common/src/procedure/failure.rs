@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::remote::HostError;
+use crate::{remote::HostError, s3::S3Error};
 
 /// What failed, and what the operator can do about it.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ pub fn is_out_of_reach(error: &anyhow::Error) -> bool {
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let own = cause.downcast_ref::<Failure>().and_then(|f| f.hint.clone());
-        own.or_else(|| host_error(cause).and_then(HostError::hint))
+        let of_server = || cause.downcast_ref::<S3Error>().map(|error| error.trouble.advice().to_owned());
+        own.or_else(|| host_error(cause).and_then(HostError::hint)).or_else(of_server)
     })
 }
 

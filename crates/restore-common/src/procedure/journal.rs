@@ -154,6 +154,13 @@ impl Journal {
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.write_all(&text).and_then(|()| file.sync_data()).map_err(JournalError::at(&self.path))
     }
+
+    /// Removes it: nothing was begun. Half of it would look like a run that was cut off; one that cannot be removed does.
+    pub(super) fn discard(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("the journal `{}` cannot be removed: {error}", self.path.display());
+        }
+    }
 }
 
 /// Makes `folder` with mode 0700, or checks that the one that is there is ours alone.

@@ -21,7 +21,7 @@ mod reporter;
 mod run;
 mod show;
 
-pub use engine::{Session, carry_on, carry_out, refuse};
+pub use engine::{Session, carry_on, carry_out, refuse, settled};
 pub use exit::Exit;
 pub use failure::{CutOff, Failure, Interrupted, hint_of, is_out_of_reach};
 pub use journal::{Begun, Journal, JournalError, Recovery};

@@ -72,9 +72,14 @@ impl<'a> Run<'a> {
         if self.stop_requested() { Err(Interrupted) } else { Ok(()) }
     }
 
-    /// A folder of this run on the node, for what is kept there.
-    pub fn folder(&self, name: &str) -> String {
-        self.journal.run().folder(name)
+    /// A folder of this run on its host, for what is kept there.
+    pub fn folder(&self, host: &dyn Host, name: &str) -> String {
+        self.journal.run().folder(host.root(), name)
+    }
+
+    /// A folder of this run on its host for what only the way back needs; it is cleared away with the run's jobs.
+    pub fn scratch(&self, host: &dyn Host, name: &str) -> String {
+        format!("{}/{name}", self.folder(host, "jobs"))
     }
 
     /// A line below the step that is running.
@@ -151,7 +156,7 @@ impl<'a> Run<'a> {
         command: &Command,
         on_line: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> anyhow::Result<(Job, JobEnd)> {
-        let (job, is_known) = self.next_job(command);
+        let (job, is_known) = self.next_job(host, command);
         if self.place.borrow().settling {
             if !is_known || host.cancel(&job)? == JobEnd::Missing {
                 return Err(CutOff.into());
@@ -167,12 +172,12 @@ impl<'a> Run<'a> {
 
     /// The next job of this place. What was begun here before counts when it is the same command; where the step takes
     /// another turn this time, other names are used.
-    fn next_job(&self, command: &Command) -> (Job, bool) {
+    fn next_job(&self, host: &dyn Host, command: &Command) -> (Job, bool) {
         let mut place = self.place.borrow_mut();
         loop {
             place.count += 1;
             let name = format!("{}-{}-{}", self.attempt, place.name, place.count);
-            let job = Job::new(self.journal.run(), &name, command);
+            let job = Job::new(host.root(), self.journal.run(), &name, command);
             match place.known.iter().find(|known| known.dir == job.dir) {
                 Some(known) if known.command != job.command => {}
                 known => return (job, known.is_some()),

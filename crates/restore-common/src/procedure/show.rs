@@ -36,7 +36,7 @@ pub(super) fn plan<C>(plan: &Plan<C>, dry_run: bool) -> String {
     text.push('\n');
     let label = plan.facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     for (name, value) in &plan.facts {
-        line(&mut text, &format!("  {name:label$}  {}", sanitize(value)));
+        wrapped(&mut text, &format!("  {name:label$}  "), label + 4, &sanitize(value));
     }
     for detail in plan.details.iter().filter(|d| !d.is_empty()) {
         text.push('\n');

@@ -22,7 +22,7 @@ pub use ha::{HaService, ha_sid};
 pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
 pub use json::PveError;
 pub use neighbours::{
-    RunningGuest, neighbour_in, neighbour_question, running_guests, running_guests_questions,
+    GuestRef, RunningGuest, neighbour_in, neighbour_question, running_guests, running_guests_questions,
 };
 pub use output::{
     Measured, Meter, VerifySummary, archive_begun, archive_written, device_sizes, verify_summary,

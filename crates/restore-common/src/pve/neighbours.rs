@@ -22,6 +22,37 @@ pub struct RunningGuest {
     pub addresses: Vec<IpAddr>,
 }
 
+/// A guest, whether it runs or not.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct GuestRef {
+    /// VM or container.
+    pub kind: GuestKind,
+    /// Its number.
+    pub vmid: Vmid,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its node.
+    pub node: String,
+}
+
+impl GuestRef {
+    /// Which guests are there?
+    pub fn ask_all() -> Command {
+        json::get("/cluster/resources", &[("type", "vm")])
+    }
+
+    /// Reads the answer to [`GuestRef::ask_all`], in order of the numbers.
+    pub fn read_all(host: &dyn Host, question: &Command, answer: &Output) -> Result<Vec<Self>, PveError> {
+        let entries: Vec<Entry> = json::parse(host, question, answer)?;
+        let guest = |entry: Entry| {
+            Some(Self { kind: entry.guest_kind()?, vmid: entry.vmid()?, node: entry.node?, name: entry.name })
+        };
+        let mut guests: Vec<_> = entries.into_iter().filter_map(guest).collect();
+        guests.sort_by_key(|guest| guest.vmid);
+        Ok(guests)
+    }
+}
+
 /// The questions whose answers tell which guests run, and with which addresses.
 pub fn running_guests_questions() -> Vec<Command> {
     // Snapshots and pending changes stand in sections of their own, so their headlines are wanted as well.
@@ -48,6 +79,14 @@ struct Entry {
 impl Entry {
     fn vmid(&self) -> Option<Vmid> {
         self.vmid.and_then(|vmid| vmid.to_string().parse().ok())
+    }
+
+    fn guest_kind(&self) -> Option<GuestKind> {
+        match self.kind.as_deref()? {
+            "qemu" => Some(GuestKind::Qemu),
+            "lxc" => Some(GuestKind::Lxc),
+            _ => None,
+        }
     }
 }
 
@@ -81,12 +120,7 @@ fn running(
         entry.is_some_and(|entry| entry.status.as_deref() != Some("stopped"))
     };
     let guest = |entry: Entry| {
-        let (vmid, node) = (entry.vmid()?, entry.node?);
-        let kind = match entry.kind.as_deref()? {
-            "qemu" => GuestKind::Qemu,
-            "lxc" => GuestKind::Lxc,
-            _ => return None,
-        };
+        let (vmid, kind, node) = (entry.vmid()?, entry.guest_kind()?, entry.node?);
         let runs =
             if node == local.as_str() { runs_here(vmid) } else { entry.status.as_deref() == Some("running") };
         let addresses = addresses.remove(&vmid).unwrap_or_default();

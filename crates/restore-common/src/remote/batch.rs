@@ -137,14 +137,17 @@ fn token() -> String {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use super::{super::shell::local::LocalShell, *};
+    use super::{
+        super::{job::ROOT, local::LocalShell},
+        *,
+    };
 
     fn sh(script: &str) -> Command {
         Command::read("sh").args(["-c", script])
     }
 
     fn run(commands: &[Command]) -> Vec<Output> {
-        let shell = LocalShell::default();
+        let shell = LocalShell::new(ROOT, Vec::new());
         let outputs = run_all(&shell, commands).unwrap();
         assert_eq!(shell.executions.load(Ordering::Relaxed), 1, "one remote execution");
         outputs
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_script_too_long_for_one_packet_is_split() {
-        let shell = LocalShell::default();
+        let shell = LocalShell::new(ROOT, Vec::new());
         let word = "x".repeat(14_000);
         let commands: Vec<Command> = (0..4).map(|n| sh(&format!("echo {n} # {word}"))).collect();
         let outputs = run_all(&shell, &commands).unwrap();
@@ -236,9 +239,12 @@ mod tests {
 
     #[test]
     fn a_nul_byte_is_refused_before_anything_runs() {
-        let shell = LocalShell::default();
+        let shell = LocalShell::new(ROOT, Vec::new());
         let error = run_all(&shell, &[sh("true"), Command::read("echo").arg("a\0b")]).unwrap_err();
-        assert_eq!(error.to_string(), "cannot run `echo 'a\\0b'` on here: an argument holds a NUL byte");
+        assert_eq!(
+            error.to_string(),
+            "cannot run `echo 'a\\0b'` on this machine: an argument holds a NUL byte"
+        );
         assert_eq!(shell.executions.load(Ordering::Relaxed), 0);
     }
 

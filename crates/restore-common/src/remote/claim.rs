@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Command, RunId, job::ROOT};
+use super::{Command, RunId};
 
 /// Exit status of [`claim_command`] when somebody else holds the claim; standard output says who.
 pub const HELD: i32 = 17;
@@ -29,20 +29,21 @@ exit 17"#;
 /// Takes the claim `what` for `run`, which is owned by somebody that `owner` describes in one line. Taking it again is
 /// harmless. Runs that are known to be `over` hold nothing, although their claim may still be there.
 ///
-/// It has to run as a job of `run`, whose folder it expects.
+/// It has to run as a job of `run`, whose folder it expects below `root`.
 pub fn claim_command<'a>(
+    root: &str,
     run: &RunId,
     what: &str,
     owner: &str,
     over: impl IntoIterator<Item = &'a RunId>,
 ) -> Command {
     Command::write("bash")
-        .args(["-c", SCRIPT, ROOT, run.as_str(), what, owner])
+        .args(["-c", SCRIPT, root, run.as_str(), what, owner])
         .args(over.into_iter().map(RunId::as_str))
         .limit(Duration::from_secs(60))
 }
 
-/// Where the claim `what` is on a node.
-pub fn claim_path(what: &str) -> String {
-    format!("{ROOT}/{what}")
+/// Where the claim `what` is on a host with this [root](super::Host::root).
+pub fn claim_path(root: &str, what: &str) -> String {
+    format!("{root}/{what}")
 }

@@ -58,9 +58,9 @@ impl RunId {
 }
 
 impl RunId {
-    /// The absolute path of a folder of this run on a node.
-    pub fn folder(&self, name: &str) -> String {
-        format!("{}/{self}/{name}", super::job::ROOT)
+    /// The absolute path of a folder of this run on a host with this [root](Host::root).
+    pub fn folder(&self, root: &str, name: &str) -> String {
+        format!("{root}/{self}/{name}")
     }
 }
 
@@ -101,9 +101,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job `name` of a run. Within a run a name stands for one command.
-    pub fn new(run: &RunId, name: &str, command: &Command) -> Self {
-        Self { dir: super::job::folder(run, name), command: command.to_string() }
+    /// The job `name` of a run on a host with this [root](Host::root). Within a run a name stands for one command.
+    pub fn new(root: &str, run: &RunId, name: &str, command: &Command) -> Self {
+        Self { dir: super::job::folder(root, run, name), command: command.to_string() }
     }
 }
 
@@ -133,6 +133,11 @@ pub enum JobState {
 pub trait Host: Send + Sync {
     /// The host as the operator knows it, for messages: `pve-prod (192.168.1.100)`.
     fn name(&self) -> &str;
+
+    /// The folder that runs live in there.
+    fn root(&self) -> &str {
+        super::job::ROOT
+    }
 
     /// Runs independent commands in **one** remote execution, at the same time where the node allows, and gives their
     /// outputs in order. A command that fails does not keep the others from running.
@@ -191,6 +196,10 @@ impl ReadOnly<'_> {
 impl Host for ReadOnly<'_> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn root(&self) -> &str {
+        self.0.root()
     }
 
     fn run_all(&self, commands: &[Command]) -> Result<Vec<Output>, HostError> {
@@ -301,7 +310,7 @@ mod tests {
             assert!(matches!(refused, HostError::ReadOnly { .. }), "{refused}");
         }
         let run = RunId::try_from("look".to_owned()).unwrap();
-        let job = Job::new(&run, "read", &read());
+        let job = Job::new(ReadOnly(&host).root(), &run, "read", &read());
         let started = ReadOnly(&host).run_job(&job, &read(), &mut |_| ControlFlow::Continue(()));
         assert!(started.is_err(), "a job leaves files");
         assert!(ReadOnly(&host).cancel(&job).is_err() && ReadOnly(&host).clear(&run).is_err());

@@ -19,7 +19,7 @@ use super::{
     shell::{Event, Printed, QUIET, Script, Shell, collect, protocol, text},
 };
 
-/// Where runs live on a node: survives a restart of the node, unlike `/tmp` or `/run`.
+/// Where runs live on a node: survives a restart of the node, unlike `/tmp` or `/run`. See [`super::Host::root`].
 pub(super) const ROOT: &str = "/var/tmp/pve-restore";
 
 /// How long the work may take to clean up after SIGTERM.
@@ -45,9 +45,9 @@ exec <in >out 2>err
 echo $? >status"#;
 
 /// The folder of a run's job. A name's odd characters are replaced.
-pub(super) fn folder(run: &RunId, name: &str) -> String {
+pub(super) fn folder(root: &str, run: &RunId, name: &str) -> String {
     let harmless = |c: char| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
-    format!("{ROOT}/{run}/jobs/{}", name.chars().map(harmless).collect::<String>())
+    format!("{root}/{run}/jobs/{}", name.chars().map(harmless).collect::<String>())
 }
 
 /// Begins the work unless that was done before. The folder is for nobody else to read: it holds what the command reads
@@ -64,8 +64,9 @@ fn begin_script(job: &Job, command: &Command) -> String {
     };
     format!(
         r#"dir={dir}
-[ -d "${{dir%/*}}" ] || {{ exec 8</var/tmp && flock 8 && mkdir -p -m 700 {ROOT} && mkdir -p "${{dir%/*}}" && exec 8<&-; }}
-[ -O {ROOT} ] && [ ! -L {ROOT} ] || {{ echo "{ROOT} is not a folder of this user" >&2; exit 1; }}
+root=${{dir%/*/*/*}}
+[ -d "${{dir%/*}}" ] || {{ exec 8<"${{root%/*}}" && flock 8 && mkdir -p -m 700 "$root" && mkdir -p "${{dir%/*}}" && exec 8<&-; }}
+[ -O "$root" ] && [ ! -L "$root" ] || {{ echo "$root is not a folder of this user" >&2; exit 1; }}
 exec 9<"${{dir%/*}}" && flock 9 || exit 1
 if [ ! -s "$dir/pid" ]; then
 mkdir -p -m 700 "$dir" && {input} || {{ echo "its input did not arrive" >&2; exit 1; }}
@@ -128,17 +129,19 @@ fn states_script(jobs: &[Job]) -> String {
 }
 
 /// Nothing is cleared away below work that still goes on.
-fn clear_script(run: &RunId) -> String {
+fn clear_script(root: &str, run: &RunId) -> String {
+    let root = quoted(root);
     format!(
-        r#"[ -d {ROOT} ] && cd {ROOT} || exit 0
+        r#"root={root}
+[ -d "$root" ] && cd "$root" || exit 0
 for job in {run}/jobs/*/; do
 [ -s "$job/status" ] || ! read -r pid 2>/dev/null <"$job/pid" || [ ! "/proc/$pid/cwd" -ef "$job" ] || {{ cat "$job/command"; exit 5; }}
 done
 for claim in *; do
 [ ! -L "$claim" ] || [ "$(readlink "$claim")" != {run} ] || rm -f "$claim" || exit
 done
-rm -rf {run}/jobs {run}/owner && exec 8</var/tmp && flock 8 || exit
-[ ! -d {run} ] || rmdir --ignore-fail-on-non-empty {run} {ROOT}"#
+rm -rf {run}/jobs {run}/owner && exec 8<"${{root%/*}}" && flock 8 || exit
+[ ! -d {run} ] || rmdir --ignore-fail-on-non-empty {run} "$root""#
     )
 }
 
@@ -334,7 +337,8 @@ pub(super) fn states(shell: &dyn Shell, jobs: &[Job]) -> Result<Vec<JobState>, H
 
 /// See [`super::Host::clear`].
 pub(super) fn clear(shell: &dyn Shell, run: &RunId) -> Result<(), HostError> {
-    let (line, shown) = (clear_script(run), format!("rm -rf {ROOT}/{run}/jobs"));
+    let root = shell.root();
+    let (line, shown) = (clear_script(root, run), format!("rm -rf {root}/{run}/jobs"));
     let script = Script { text: &line, shown: &shown, stdin: b"", limit: Some(LIMIT) };
     let Printed { ending, stdout, stderr } = collect_again(shell, &script)?;
     match ending {
@@ -374,7 +378,7 @@ mod tests {
     use super::{
         super::{
             claim::{HELD, claim_command},
-            shell::local::LocalShell,
+            local::LocalShell,
         },
         *,
     };
@@ -397,8 +401,8 @@ mod tests {
             static COUNT: AtomicU32 = AtomicU32::new(0);
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let run = RunId::try_from(format!("test-{}-{count}", std::process::id())).unwrap();
-            let job = Job::new(&run, "1 work", command);
-            Self { shell: LocalShell::default(), run, job, command: command.clone() }
+            let job = Job::new(ROOT, &run, "1 work", command);
+            Self { shell: LocalShell::new(ROOT, Vec::new()), run, job, command: command.clone() }
         }
 
         /// A job that was begun, and left at its first line, if it ever prints one.
@@ -569,7 +573,7 @@ mod tests {
     fn no_line_is_lost_or_doubled_and_nothing_runs_twice_when_the_connection_breaks() {
         let once = sh("echo ran >>marks; printf 'a\\r\\nbb\\ncaf\\303\\251\\nlast'");
         let running = Running::planned(&once);
-        let shell = Cutting { shell: LocalShell::default(), after: 3 };
+        let shell = Cutting { shell: LocalShell::new(ROOT, Vec::new()), after: 3 };
         let mut lines = Vec::new();
         let end = run(&shell, &running.job, &once, &mut |line| {
             lines.extend((!line.is_empty()).then(|| line.to_owned()));
@@ -615,7 +619,7 @@ mod tests {
     fn a_job_whose_input_was_cut_off_is_not_begun() {
         let command = Command::write("cat").stdin("all of it");
         let running = Running::planned(&command);
-        let shell = Deaf(LocalShell::default());
+        let shell = Deaf(LocalShell::new(ROOT, Vec::new()));
         let error = run(&shell, &running.job, &command, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert!(error.to_string().contains("did not arrive"), "{error}");
         let states = states(&running.shell, std::slice::from_ref(&running.job)).unwrap();
@@ -665,7 +669,8 @@ mod tests {
         let (first, second) = (Running::new(&sh("true")), Running::new(&sh("true")));
         let what = format!("guest-of-{}", first.run);
         let claim = |running: &Running, over: &[RunId]| {
-            let command = claim_command(&running.run, &what, &format!("somebody at {}", running.run), over);
+            let command =
+                claim_command(ROOT, &running.run, &what, &format!("somebody at {}", running.run), over);
             let mut shell = std::process::Command::new("sh");
             let output = shell.args(["-c", &command.to_string()]).output().unwrap();
             (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())

@@ -5,7 +5,7 @@
 //! dry run harmless by construction. What changes something runs as a [`Job`]: detached on the node, exactly once, its
 //! output and exit status in files, followed by offset.
 //!
-//! [`SshHost`] is the host that programs use. It trusts only host keys that are known, and puts several commands
+//! [`SshHost`] is a node, [`LocalHost`] the operator's own machine. An `SshHost` trusts only host keys that are known, and puts several commands
 //! into one remote execution (`batch`), because each execution costs a round trip and each `pvesh` a second.
 
 mod auth;
@@ -20,6 +20,7 @@ mod host;
 mod job;
 mod known_hosts;
 mod lines;
+mod local;
 mod patience;
 mod pattern;
 mod shell;
@@ -29,4 +30,5 @@ pub use claim::{HELD, claim_command, claim_path};
 pub use command::{Command, Effect};
 pub use error::{CommandFailed, HostError};
 pub use host::{Ending, Host, Job, JobEnd, JobState, Output, ReadOnly, RunId};
+pub use local::LocalHost;
 pub use ssh::{SshEnv, SshHost, SshTarget};

@@ -32,10 +32,15 @@ pub(super) enum Event<'a> {
 /// After how much silence [`Event::Quiet`] is sent.
 pub(super) const QUIET: Duration = Duration::from_millis(500);
 
-/// Runs a script by the login shell of a host: over SSH, or (in tests) here.
+/// Runs a script by the login shell of a host: over SSH, or here.
 pub(super) trait Shell {
     /// The host as the operator knows it.
     fn name(&self) -> &str;
+
+    /// See [`super::Host::root`].
+    fn root(&self) -> &str {
+        super::job::ROOT
+    }
 
     /// Runs one script and passes on what it prints. `None` when `sink` broke off: the script may still run.
     fn exec(
@@ -76,81 +81,4 @@ pub(super) fn protocol(shell: &dyn Shell, reason: impl Into<String>) -> HostErro
 /// Bytes as text, wrong ones replaced.
 pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned())
-}
-
-/// A shell on this machine, for the tests of what is sent to nodes.
-#[cfg(test)]
-pub(super) mod local {
-    use std::{
-        io::{Read, Write},
-        os::unix::process::ExitStatusExt,
-        process::{Command, Stdio},
-        sync::{
-            atomic::{AtomicU32, Ordering},
-            mpsc,
-        },
-        thread,
-    };
-
-    use super::*;
-
-    /// Runs scripts by `sh` and counts them.
-    #[derive(Default)]
-    pub(crate) struct LocalShell {
-        pub(crate) executions: AtomicU32,
-    }
-
-    impl Shell for LocalShell {
-        fn name(&self) -> &'static str {
-            "here"
-        }
-
-        fn exec(
-            &self,
-            script: &Script<'_>,
-            sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-        ) -> Result<Option<Ending>, HostError> {
-            self.executions.fetch_add(1, Ordering::Relaxed);
-            let mut child = Command::new("sh")
-                .args(["-c", script.text])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let (mut stdin, bytes) = (child.stdin.take().unwrap(), script.stdin.to_vec());
-            thread::spawn(move || stdin.write_all(&bytes));
-            let (sender, pieces) = mpsc::channel();
-            let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-            read_on(out, false, sender.clone());
-            read_on(err, true, sender);
-            loop {
-                let flow = match pieces.recv_timeout(QUIET) {
-                    Ok((false, bytes)) => sink(Event::Stdout(&bytes)),
-                    Ok((true, bytes)) => sink(Event::Stderr(&bytes)),
-                    Err(mpsc::RecvTimeoutError::Timeout) => sink(Event::Quiet),
-                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                };
-                if flow.is_break() {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    return Ok(None);
-                }
-            }
-            let status = child.wait().unwrap();
-            let signal = || Ending::Signal(status.signal().unwrap_or_default().to_string());
-            Ok(Some(status.code().map_or_else(signal, Ending::Exit)))
-        }
-    }
-
-    fn read_on(mut from: impl Read + Send + 'static, is_err: bool, to: mpsc::Sender<(bool, Vec<u8>)>) {
-        thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
-                if to.send((is_err, buffer[..count].to_vec())).is_err() {
-                    return;
-                }
-            }
-        });
-    }
 }

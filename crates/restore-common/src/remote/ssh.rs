@@ -55,9 +55,7 @@ impl SshEnv {
     pub fn from_process() -> Self {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = env::home_dir().unwrap_or_default();
-        let state =
-            variable("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("pve-restore");
-        Self { home, state, agent: variable("SSH_AUTH_SOCK"), config: None }
+        Self { home, state: crate::cli::state_folder(), agent: variable("SSH_AUTH_SOCK"), config: None }
     }
 }
 

@@ -48,6 +48,7 @@ pub struct Bucket {
     bucket: rusty_s3::Bucket,
     credentials: Credentials,
     endpoint: String,
+    read_only: bool,
 }
 
 /// One version of an object.
@@ -127,7 +128,13 @@ impl Bucket {
             .map_err(|error| wrong(error.to_string()))?;
         let authority = endpoint.authority.as_deref().map(read_authority).transpose().map_err(wrong)?;
         let agent = agent(authority.as_deref(), LIMIT).map_err(wrong)?;
-        Ok(Self { agent, bucket, credentials, endpoint: endpoint.url.clone() })
+        Ok(Self { agent, bucket, credentials, endpoint: endpoint.url.clone(), read_only: false })
+    }
+
+    /// The same bucket, but nothing can be written to it: for looks and dry runs.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
     }
 
     /// Its name.
@@ -299,6 +306,9 @@ impl Bucket {
 
     fn once(&self, what: &str, call: &Call<'_>) -> Result<Answer, S3Error> {
         log::trace!("s3: {what}");
+        if self.read_only && call.method != Method::Get {
+            return Err(self.error(what, Trouble::Other(0, "not sent: this run only looks".to_owned())));
+        }
         let answer = send(&self.agent, self.bucket.region(), &self.credentials, call);
         match answer {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),

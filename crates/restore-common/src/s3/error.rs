@@ -89,7 +89,7 @@ impl Trouble {
             }
             Self::NoSuchHost => "look at the endpoint in the backend block, and at the name server",
             Self::Tls(_) => {
-                "name the authority that signed its certificate with `SSL_CERT_FILE`, or `s3_ca` in `restore.toml`; \
+                "name the authority that signed its certificate with `SSL_CERT_FILE`, or `ca` under `[s3]` in `restore.toml`; \
                  or the endpoint is not https"
             }
             Self::Broken(_) | Self::Unavailable(..) => "try again in a while; the server's log says why",

@@ -18,6 +18,12 @@ const BODY_LIMIT: u64 = 1 << 30;
 /// How long a signature is good for. Clocks may be a little apart.
 const SIGNED_FOR: u64 = 300;
 
+/// How many connections are kept for the next request: as many as there are ever reads at once.
+const IDLE: usize = 96;
+
+/// What a server says about the length of an answer is believed up to here, when room is made for it.
+const MADE_ROOM_FOR: u64 = 16 << 20;
+
 /// Who asks.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -70,7 +76,8 @@ pub(super) fn agent(authority: Option<&[u8]>, limit: Duration) -> Result<Agent, 
         .max_redirects_will_error(false)
         .proxy(None)
         .user_agent("pve-restore")
-        .max_idle_connections_per_host(16)
+        .max_idle_connections(IDLE)
+        .max_idle_connections_per_host(IDLE)
         .tls_config(tls);
     Ok(Agent::new_with_config(config.build()))
 }
@@ -120,7 +127,8 @@ pub(super) fn send(
 }
 
 fn read(mut answer: Response<ureq::Body>) -> Result<Answer, Trouble> {
-    let mut body = Vec::new();
+    let length = answer.body().content_length().unwrap_or(0).min(MADE_ROOM_FOR);
+    let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     let read = answer.body_mut().as_reader().take(BODY_LIMIT).read_to_end(&mut body);
     read.map_err(|error| match Trouble::of_io(&error) {
         Trouble::TimedOut => Trouble::TimedOut,

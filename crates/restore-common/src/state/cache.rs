@@ -48,9 +48,9 @@ impl CacheError {
 }
 
 impl Cache {
-    /// Below the state folder: `$XDG_STATE_HOME` or what stands in for it.
+    /// Below the [state folder](crate::cli::state_folder).
     pub fn new(state_folder: &Path) -> Self {
-        Self { folder: state_folder.join("pve-restore/states") }
+        Self { folder: state_folder.join("states") }
     }
 
     fn folder_of(&self, environment: &str, workspace: &str) -> PathBuf {
@@ -115,8 +115,8 @@ fn private_folder(top: &Path, folder: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// A name that cannot leave its folder. Environments are folders, so this only matters for workspaces.
-fn file_name(name: &str) -> String {
+/// A name that cannot leave its folder, for files that are named after environments and workspaces.
+pub fn file_name(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
     let plain: String = name.chars().map(safe).collect();
     if plain == name && !plain.is_empty() {
@@ -130,7 +130,9 @@ fn name_of(bytes: &[u8]) -> String {
     let digest = short_digest(bytes);
     match Document::parse(bytes) {
         Ok(Document { summary, .. }) => {
-            format!("{:06}-{}-{digest}.tfstate", summary.serial, file_name(&summary.lineage))
+            // The beginning of a lineage is enough for people; the state itself has the whole.
+            let lineage: String = file_name(&summary.lineage).chars().take(8).collect();
+            format!("{:06}-{lineage}-{digest}.tfstate", summary.serial)
         }
         Err(_) => format!("unreadable-{digest}.tfstate"),
     }
@@ -178,7 +180,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let cache = Cache::new(home.path());
         let outside = cache.keep("prod", "../../x", &state(1, "")).unwrap();
-        assert!(outside.starts_with(home.path().join("pve-restore/states/prod")), "{}", outside.display());
+        assert!(outside.starts_with(home.path().join("states/prod")), "{}", outside.display());
         assert!(!outside.components().any(|part| part.as_os_str() == ".."));
         assert_ne!(file_name("a.b"), file_name("a:b"));
         assert_ne!(file_name(""), "");

@@ -49,12 +49,27 @@ pub enum StateError {
     /// No bytes at all.
     #[error("it is empty")]
     Empty,
-    /// Not JSON, or not an object that looks like a state.
+    /// Not JSON, from this line and column on.
+    #[error("it is not JSON (line {0}, column {1})")]
+    NotJson(usize, usize),
+    /// JSON, but not an object that looks like a state.
     #[error("it is not a Terraform state: {0}")]
     NotAState(String),
     /// Another format than 4.
     #[error("its format is {0}; Terraform from 0.12 on writes {FORMAT}")]
     Format(u64),
+}
+
+impl StateError {
+    /// The same in a word or two, for a table.
+    pub fn mark(&self) -> String {
+        match self {
+            Self::Empty => "empty".to_owned(),
+            Self::NotJson(..) => "not JSON".to_owned(),
+            Self::NotAState(_) => "not a state".to_owned(),
+            Self::Format(format) => format!("format {format}"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,8 +122,11 @@ impl Document {
         // The parser's own words quote nothing of the text but its place.
         let not_a_state = |error: serde_json::Error| {
             let (line, column) = (error.line(), error.column());
-            let what = if error.is_data() { "an unexpected shape" } else { "not JSON" };
-            StateError::NotAState(format!("{what} at line {line}, column {column}"))
+            if error.is_data() {
+                StateError::NotAState(format!("an unexpected shape at line {line}, column {column}"))
+            } else {
+                StateError::NotJson(line, column)
+            }
         };
         let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(not_a_state)?;
         let encrypted = envelope.encrypted_data.is_some();
@@ -316,8 +334,8 @@ mod tests {
     #[rstest::rstest]
     #[case("", "it is empty")]
     #[case(" \n", "it is empty")]
-    #[case("<html>", "it is not a Terraform state: not JSON at line 1, column 1")]
-    #[case("{\"version\": 4, \"serial\": ", "it is not a Terraform state: not JSON at line 1, column 25")]
+    #[case("<html>", "it is not JSON (line 1, column 1)")]
+    #[case("{\"version\": 4, \"serial\": ", "it is not JSON (line 1, column 25)")]
     #[case("[]", "it is not a Terraform state: an unexpected shape at line 1, column 2")]
     #[case("{}", "it is not a Terraform state: no `version`")]
     #[case("{\"version\": 4}", "it is not a Terraform state: no `serial`")]

@@ -6,7 +6,11 @@
 mod cache;
 mod diff;
 mod document;
+mod history;
+mod lock;
 
-pub use cache::{Cache, CacheError, Cached};
+pub use cache::{Cache, CacheError, Cached, file_name};
 pub use diff::{Change, Diff};
 pub use document::{Document, Resources, StateError, Summary};
+pub use history::{Content, Entry, read as read_history, versions};
+pub use lock::{LockInfo, Locked, holder, lock_key, release, take};

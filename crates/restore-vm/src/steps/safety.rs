@@ -171,7 +171,7 @@ pub fn copy_command(restore: &crate::assignment::Assignment, dir: &str) -> Comma
 /// Step: copies of the guest's files on the node, and a list of its volumes.
 pub fn copy_files(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     restore.found.volumes_before = super::replace::volumes_now(restore)?;
-    let dir = run.folder("before");
+    let dir = run.folder(restore.host, "before");
     restore.found.copies = Some(dir.clone());
     run.command(restore.host, &copy_command(&restore.what, &dir))?;
     Ok(Some(dir))
