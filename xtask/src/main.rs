@@ -86,11 +86,18 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Capture => {
             lab_programs(&cargo)?;
             cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
-            let page = cargo.root().join("docs/BACKUP-RESTORE.md");
-            cargo.program("debug", "restore-captures", &[&page.to_string_lossy()])
+            let pages = ["docs/BACKUP-RESTORE.md", "docs/STATE.md"].map(|page| cargo.root().join(page));
+            let pages = pages.each_ref().map(|page| page.to_string_lossy());
+            cargo.program("debug", "restore-captures", &pages.each_ref().map(AsRef::as_ref))
         }
         Task::Bench { json } => {
-            cargo.run(&["build", "--quiet", "--release", "--package", "restore-vm"])?;
+            cargo.run(&[
+                "build",
+                "--quiet",
+                "--release",
+                "--package=restore-vm",
+                "--package=restore-tfstate",
+            ])?;
             lab_programs(&cargo)?;
             cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
             cargo.program("debug", "restore-bench", if json { &["--json"] } else { &[] })
@@ -126,5 +133,12 @@ fn has_room(folder: &str) -> bool {
 
 /// The programs that a homelab is made of, and those that are tried in it.
 fn lab_programs(cargo: &Cargo) -> anyhow::Result<()> {
-    cargo.run(&["build", "--quiet", "--package", "restore-vm", "--package", "restore-lab", "--bins"])
+    cargo.run(&[
+        "build",
+        "--quiet",
+        "--bins",
+        "--package=restore-vm",
+        "--package=restore-tfstate",
+        "--package=restore-lab",
+    ])
 }

@@ -1,5 +1,7 @@
 //! Running the recovery programs in a lab, as an operator would, and looking at what came of it.
 
+pub mod matrix;
+mod states;
 mod terminal;
 
 use std::{
@@ -12,6 +14,7 @@ use restore_lab::{
     ssh::OpenSsh,
 };
 
+pub use states::States;
 pub use terminal::Terminal;
 
 /// What a run of a program left to look at.
@@ -42,7 +45,11 @@ impl Ran {
 
     /// Wants this exit code, and shows everything when it is another one.
     #[track_caller]
-    #[must_use]
+    #[allow(
+        clippy::return_self_not_must_use,
+        clippy::must_use_candidate,
+        reason = "it may be all that is wanted"
+    )]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self}");
         self
@@ -50,7 +57,11 @@ impl Ran {
 
     /// Wants these words in what was said, on either stream. Lines may be wrapped anywhere.
     #[track_caller]
-    #[must_use]
+    #[allow(
+        clippy::return_self_not_must_use,
+        clippy::must_use_candidate,
+        reason = "it may be all that is wanted"
+    )]
     pub fn says(self, words: &str) -> Self {
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let said = flat(&format!("{} {}", self.stdout, self.stderr));

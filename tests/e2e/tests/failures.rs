@@ -77,7 +77,7 @@ fn a_vm_restore_that_fails_leaves_the_vm_as_it_was(#[case] fault: Fault, #[value
     lab.fault(&["qmrestore"], Some(1), &fault).unwrap();
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(2).report();
     assert_eq!(guest(&lab, VM), before, "{report:#}");
-    assert_eq!(report["state"], "rolled back: the guest is as it was before");
+    assert_eq!(report["state"], "rolled back: everything is as it was before");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
 

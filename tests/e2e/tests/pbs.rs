@@ -218,7 +218,7 @@ fn a_lost_chunk_leaves_the_vm_as_it_was(#[values(8, 9)] pve: u8) {
     let before = guest(&lab, VM);
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(2).report();
     assert_eq!(guest(&lab, VM), before, "{report:#}");
-    assert_eq!(report["state"], "rolled back: the guest is as it was before");
+    assert_eq!(report["state"], "rolled back: everything is as it was before");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
 

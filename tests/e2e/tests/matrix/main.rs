@@ -18,57 +18,26 @@ mod state;
 mod striker;
 mod trial;
 
-use std::{
-    collections::BTreeMap,
-    env, io,
-    process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::{collections::BTreeMap, io, process::ExitCode, time::Instant};
+
+use restore_e2e::matrix::{chosen, conclude, in_parallel, is_chosen, is_wanted};
 
 use bench::Benches;
 use case::{Case, Setup};
 use trial::Clean;
 
-/// What one try in so many is by default.
-const SAMPLE: usize = 8;
-
-/// A name on the command line that is not this test's means that others are wanted.
-fn is_wanted() -> bool {
-    let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    words.is_empty() || words.iter().any(|word| "the_fault_matrix".contains(word.as_str()))
-}
-
 fn main() -> ExitCode {
-    if env::args().any(|word| word == "--list") {
-        println!("the_fault_matrix: test");
+    if !is_wanted("the_fault_matrix") {
         return ExitCode::SUCCESS;
     }
-    if !is_wanted() {
-        return ExitCode::SUCCESS;
-    }
-    let failed = matrix();
-    for (name, says) in &failed {
-        println!("\nFAILED {name} (alone: MATRIX_CASE={name})\n{says}");
-    }
-    let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
-    println!("{} failed {names:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if conclude(&matrix()) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Tries what is chosen; gives what failed.
 fn matrix() -> Vec<(String, String)> {
     let started = Instant::now();
-    let (only, every) = (env::var("MATRIX_CASE").ok(), every());
     let benches = Benches::default();
-    let setups: Vec<Setup> = Setup::all()
-        .into_iter()
-        .filter(|setup| only.as_ref().is_none_or(|name| name.starts_with(&setup.to_string())))
-        .collect();
+    let setups: Vec<Setup> = Setup::all().into_iter().filter(|setup| is_chosen(&setup.to_string())).collect();
     let cleans =
         in_parallel(&setups, |setup| flat(benches.with(setup.pve, |bench| trial::clean(bench, *setup))));
     let mut failed = Vec::new();
@@ -84,17 +53,14 @@ fn matrix() -> Vec<(String, String)> {
         }
     }
     let generated = cases.len();
-    let chosen: Vec<Case> = match &only {
-        Some(name) => cases.into_iter().filter(|case| case.to_string().starts_with(name.as_str())).collect(),
-        None => cases.into_iter().step_by(every).collect(),
-    };
+    let chosen: Vec<Case> = chosen(cases);
     let results = in_parallel(&chosen, |case| {
         flat(benches.with(case.setup.pve, |bench| trial::try_case(bench, case, &clean_of[&case.setup])))
     });
     let grounds = clean_of.values().map(|clean| clean.grounds.lock().map_or(0, |known| known.len()));
     let grounds: usize = grounds.sum();
     println!(
-        "fault matrix: {} cases generated, {} run (MATRIX={every}), run again from {} different states, in {:.0} s",
+        "fault matrix: {} cases generated, {} run, run again from {} different states, in {:.0} s",
         generated,
         results.len(),
         grounds,
@@ -105,36 +71,6 @@ fn matrix() -> Vec<(String, String)> {
     failed
 }
 
-fn every() -> usize {
-    match env::var("MATRIX").ok().as_deref() {
-        Some("all") => 1,
-        Some(number) => number.parse().unwrap_or(SAMPLE).max(1),
-        None => SAMPLE,
-    }
-}
-
 fn flat<T>(result: io::Result<Result<T, String>>) -> Result<T, String> {
     result.unwrap_or_else(|error| Err(format!("  * the lab: {error}")))
-}
-
-/// Runs wait for the node most of the time, so there are more of them than processors. The results are in order.
-fn in_parallel<T: Sync, R: Send>(work: &[T], one: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(item) = work.get(at) else { return };
-                    let result = one(item);
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(at, _)| *at);
-    results.into_iter().map(|(_, result)| result).collect()
 }

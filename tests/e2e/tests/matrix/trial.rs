@@ -4,18 +4,16 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     io,
-    process::Stdio,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{RecvTimeoutError, channel},
-    },
-    thread,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use restore_e2e::{Ran, restore_vm_command};
+use restore_e2e::{
+    Ran,
+    matrix::{KILLED, run_within},
+    restore_vm_command,
+};
 use restore_lab::{lab::Fault, ssh::Act};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     bench::Bench,
@@ -228,26 +226,12 @@ impl<'a> Trial<'a> {
             });
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut command = restore_vm_command(lab, &words);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let pid = child.id();
-        if let Some(striker) = striker {
-            striker.aim_at(pid);
-        }
-        let (ended, wait) = channel::<()>();
-        let watchdog = thread::spawn(move || {
-            let hangs = wait.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| hangs) {
-                let _ = kill_process(pid, Signal::KILL);
+        let command = restore_vm_command(lab, &words);
+        let ran = run_within(command, LIMIT, |pid| {
+            if let Some(striker) = striker {
+                striker.aim_at(pid);
             }
-            hangs
-        });
-        let output = child.wait_with_output()?;
-        drop(ended);
-        let mut ran = Ran::new(&output);
-        if watchdog.join().unwrap_or(true) {
-            ran.code = HANGS;
-        }
+        })?;
         let code = ran.code;
         self.ran.push((words.join(" "), ran));
         Ok(code)
@@ -273,11 +257,6 @@ impl<'a> Trial<'a> {
         text
     }
 }
-
-/// As [`Ran`] has it.
-const KILLED: i32 = 256;
-/// It had to be ended from outside.
-const HANGS: i32 = 257;
 
 /// The words of a command up to what differs in each run: names of new archives, of runs and of folders for them.
 fn lasting(words: Vec<String>) -> Vec<String> {

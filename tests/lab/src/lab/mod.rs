@@ -99,9 +99,7 @@ impl Lab {
     ///
     /// When the program has not been built: no test could say anything without it.
     pub fn command(&self, program: &str) -> Command {
-        let path = program_path(program);
-        assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
-        let mut command = Command::new(path);
+        let mut command = Command::new(program_under_test(program));
         command.env_clear().envs(self.operator.variables()).current_dir(self.operator.project());
         command
     }
@@ -157,6 +155,13 @@ pub(crate) fn simulate(simulator: &Path, node: &ShellNode, words: &[&str]) -> io
     let mut command = Command::new(simulator);
     command.arg("--root").arg(&node.root).args(["--pve", &node.version]).arg("--").args(words);
     command.env("TZ", "UTC").output()
+}
+
+/// One of the recovery programs; panics where it is not built.
+pub fn program_under_test(name: &str) -> PathBuf {
+    let path = program_path(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins`", path.display());
+    path
 }
 
 /// A program of this workspace: beside the running one, or one folder above where tests are.

@@ -28,6 +28,7 @@ use tokio_native_tls::{TlsAcceptor, native_tls};
 use super::{
     Credentials, Options, S3Server,
     faults::{Fault, Seen, Watch, response},
+    port::Port,
     service::{self, IgnoreConditions, Service},
     store::Store,
     tls::Authority,
@@ -44,7 +45,7 @@ const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
 
 /// A server in this process that can be broken; it ends at drop.
 pub struct Embedded {
-    address: SocketAddr,
+    port: Port,
     credentials: Credentials,
     folder: PathBuf,
     tls: Option<(Authority, PathBuf)>,
@@ -60,7 +61,7 @@ impl Embedded {
         let own = temporary.as_ref().map(|folder| folder.path().to_owned());
         let tls = options.tls.then(|| Authority::create(options.address)).transpose()?;
         let mut server = Self {
-            address: SocketAddr::new(options.address, options.port),
+            port: Port::take(SocketAddr::new(options.address, options.port))?,
             credentials: options.credentials.clone(),
             folder: options.folder.clone().or(own).unwrap_or_default(),
             tls: tls.map(|authority| {
@@ -112,7 +113,7 @@ impl Embedded {
 impl S3Server for Embedded {
     fn endpoint(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        format!("{scheme}://{}", self.port.address())
     }
 
     fn authority(&self) -> Option<&Path> {
@@ -143,8 +144,7 @@ impl S3Server for Embedded {
         let store = Arc::new(Mutex::new(Store::open(&self.folder)?));
         let service = service::build(Service { store }, self.credentials.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(self.address))?;
-        self.address = listener.local_addr()?;
+        let listener = runtime.block_on(TcpListener::bind(self.port.address()))?;
         let front = Front { service, watch: Arc::clone(&self.watch) };
         runtime.spawn(accept(listener, tls, front));
         self.runtime = Some(runtime);
@@ -154,7 +154,7 @@ impl S3Server for Embedded {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Embedded").field("address", &self.port.address()).finish_non_exhaustive()
     }
 }
 

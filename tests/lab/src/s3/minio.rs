@@ -2,13 +2,13 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use super::{Client, Credentials, Options, S3Server, tls::Authority};
+use super::{Client, Credentials, Options, S3Server, port::Port, tls::Authority};
 use crate::installed;
 
 /// How long it may take until it serves.
@@ -16,14 +16,11 @@ const START: Duration = Duration::from_mins(1);
 /// Between two looks at whether it does.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many ports are tried.
-const ATTEMPTS: u32 = 3;
-
 /// A running MinIO; it ends at drop.
 #[derive(Debug)]
 pub struct MinIo {
     program: PathBuf,
-    address: SocketAddr,
+    port: Port,
     credentials: Credentials,
     folder: PathBuf,
     tls: Option<(Authority, PathBuf)>,
@@ -46,7 +43,7 @@ impl MinIo {
         let tls = options.tls.then(|| Authority::create(options.address)).transpose()?;
         let mut server = Self {
             program,
-            address: SocketAddr::new(options.address, options.port),
+            port: Port::take(SocketAddr::new(options.address, options.port))?,
             credentials: options.credentials.clone(),
             folder: options.folder.clone().unwrap_or_else(|| temporary.path().join("data")),
             tls: tls.map(|authority| {
@@ -56,14 +53,6 @@ impl MinIo {
             child: None,
             temporary,
         };
-        for _ in 1..ATTEMPTS {
-            // Freed again before MinIO takes it: another program may take it in between.
-            server.address = free_port(options)?;
-            if server.start_again().is_ok() {
-                return Ok(server);
-            }
-        }
-        server.address = free_port(options)?;
         server.start_again().map(|()| server)
     }
 
@@ -95,7 +84,7 @@ impl MinIo {
 impl S3Server for MinIo {
     fn endpoint(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        format!("{scheme}://{}", self.port.address())
     }
 
     fn authority(&self) -> Option<&Path> {
@@ -123,7 +112,7 @@ impl S3Server for MinIo {
         };
         let log = fs::File::create(self.log())?;
         let child = Command::new(&self.program)
-            .args(["server", "--quiet", "--address", &self.address.to_string()])
+            .args(["server", "--quiet", "--address", &self.port.address().to_string()])
             .arg("--certs-dir")
             .arg(certificates)
             .arg(&self.folder)
@@ -146,8 +135,4 @@ impl Drop for MinIo {
     fn drop(&mut self) {
         drop(self.stop());
     }
-}
-
-fn free_port(options: &Options) -> io::Result<SocketAddr> {
-    TcpListener::bind((options.address, options.port))?.local_addr()
 }

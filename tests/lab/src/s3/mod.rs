@@ -8,6 +8,7 @@ mod embedded;
 mod faults;
 mod listing;
 mod minio;
+mod port;
 mod refusals;
 mod service;
 mod store;
@@ -109,6 +110,28 @@ pub trait S3Server: fmt::Debug + Send {
     /// A client that is logged in.
     fn client(&self) -> io::Result<Client> {
         Client::new(&self.endpoint(), self.credentials().clone(), self.authority())
+    }
+}
+
+impl S3Server for Box<dyn S3Server> {
+    fn endpoint(&self) -> String {
+        (**self).endpoint()
+    }
+
+    fn authority(&self) -> Option<&Path> {
+        (**self).authority()
+    }
+
+    fn credentials(&self) -> &Credentials {
+        (**self).credentials()
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        (**self).stop()
+    }
+
+    fn start_again(&mut self) -> io::Result<()> {
+        (**self).start_again()
     }
 }
 

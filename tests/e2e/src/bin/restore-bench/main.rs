@@ -5,6 +5,7 @@
 mod figure;
 mod jobs;
 mod restores;
+mod states;
 
 use std::{
     error::Error,
@@ -40,21 +41,27 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<Vec<Figure>, Box<dyn Error>> {
     let program = release_program("restore-vm")?;
-    let mut figures = vec![
-        Figure { what: "restore-vm --version", unit: "ms", asked: 10.0, values: version(&program)? },
-        Figure {
-            what: "release binary",
-            unit: "MB",
-            asked: 10.0,
-            #[allow(clippy::cast_precision_loss)]
-            values: vec![fs::metadata(&program)?.len() as f64 / 1e6],
-        },
-    ];
+    let states = release_program("restore-tfstate")?;
+    let mut figures = start(&program, "restore-vm --version", "restore-vm: release binary")?;
+    figures.extend(start(&states, "restore-tfstate --version", "restore-tfstate: release binary")?);
     figures.extend(restores::restores(&program, VM, "VM")?);
     figures.extend(restores::restores(&program, CT, "container")?);
     figures.extend(jobs::under_way(&program)?);
     figures.extend(jobs::large_archives(&program)?);
+    figures.extend(states::history(&states)?);
+    figures.extend(states::large_states(&states)?);
+    figures.extend(states::restore(&states)?);
     Ok(figures)
+}
+
+/// What it costs to have a program, and to start it.
+fn start(program: &Path, started: &'static str, size: &'static str) -> Result<Vec<Figure>, Box<dyn Error>> {
+    #[allow(clippy::cast_precision_loss, reason = "a program has fewer bytes than that")]
+    let bytes = fs::metadata(program)?.len() as f64;
+    Ok(vec![
+        Figure { what: started, unit: "ms", asked: 10.0, values: version(program)? },
+        Figure { what: size, unit: "MB", asked: 10.0, values: vec![bytes / 1e6] },
+    ])
 }
 
 /// The optimised program, as operators have it.

@@ -98,7 +98,7 @@ pub fn watch(mut child: Child) -> Result<f64, Box<dyn Error>> {
             return if status.success() {
                 Ok(most as f64 * 1024.0 / 1e6)
             } else {
-                Err(format!("restore-vm: {status}").into())
+                Err(format!("the program: {status}").into())
             };
         }
         std::thread::park_timeout(Duration::from_millis(5));
