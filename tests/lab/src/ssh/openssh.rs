@@ -99,10 +99,11 @@ fn configure(options: &ServerOptions, folder: &Path, address: SocketAddr) -> io:
     options.host_key.write(&host_key)?;
     fs::write(&authorized, format!("{}\n", options.client_key))?;
     let node = &options.node;
+    // Under sshd bash reads the start-up file of whoever runs the tests, unless it is told that it is an inner shell.
     let text = format!(
         "ListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
-         MaxSessions 100\nLogLevel ERROR\nSetEnv PVE_SIM_ROOT={} PVE_SIM_VERSION={} PVE_SIM_NODE={}\n\
+         MaxSessions 100\nLogLevel ERROR\nSetEnv SHLVL=1 PVE_SIM_ROOT={} PVE_SIM_VERSION={} PVE_SIM_NODE={}\n\
          ForceCommand {} shell\n",
         host_key.display(),
         authorized.display(),
