@@ -130,7 +130,7 @@ pub fn complain(words: &str) {
 }
 
 /// Prints to standard output. A closed pipe loses the text and changes nothing about what was done.
-pub fn print(text: &str, exit: Exit) -> ExitCode {
+pub fn print(text: &str, exit: impl Into<ExitCode>) -> ExitCode {
     if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
         complain(&format!("cannot print the report: {error}"));
     }
@@ -143,7 +143,7 @@ pub fn print_report(report: &Report, json: bool) -> ExitCode {
 }
 
 /// Prints one JSON document.
-pub fn print_json(document: &(impl serde::Serialize + ?Sized), exit: Exit) -> ExitCode {
+pub fn print_json(document: &(impl serde::Serialize + ?Sized), exit: impl Into<ExitCode>) -> ExitCode {
     match serde_json::to_string_pretty(document) {
         Ok(text) => print(&(text + "\n"), exit),
         Err(error) => {

@@ -1,6 +1,8 @@
 //! What every recovery program shares.
 //!
+//! * [`archive`]: what is in a backup, read to its end without any program of a node
 //! * [`cli`]: options that every program has
+//! * [`contact`]: the connections of a run, one a node
 //! * [`homelab`]: what we know of the infrastructure, from the project's files
 //! * [`interrupt`]: Ctrl-C as a wish that work polls
 //! * [`probe`]: whether something answers, and waiting until it does
@@ -12,7 +14,9 @@
 //! * [`terraform`]: Terraform or OpenTofu as a program
 //! * [`ui`]: what the operator sees and is asked
 
+pub mod archive;
 pub mod cli;
+pub mod contact;
 pub mod homelab;
 pub mod interrupt;
 pub mod probe;

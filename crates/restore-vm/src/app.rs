@@ -4,6 +4,7 @@ use std::{cell::RefCell, env, process::ExitCode};
 
 use restore_common::{
     cli::{complain, journals, print, print_report},
+    contact::connect_all,
     homelab::{Environment, GuestChecks, Project},
     interrupt::Interrupt,
     procedure::{Exit, Interrupted, Problem, Report, Reporter, Session, TerminalReporter, carry_out, refuse},
@@ -146,7 +147,7 @@ enum Outcome {
 fn look_and_restore(args: &Args, session: &Session<'_>, title: &str) -> anyhow::Result<Outcome> {
     let refused = |problems| Ok(Outcome::Report(Box::new(refuse(session, title, problems, None))));
     let homelab = Homelab::find(&args.options)?;
-    let contacts = nodes::connect_all(&args.options, &homelab.environments)?;
+    let contacts = connect_all(&args.options.common, &homelab.environments, args.options.node.as_slice())?;
     let survey = nodes::survey(&args.options, &contacts, &[args.vmid])?.remove(0);
     let reached = match nodes::pick(args, survey) {
         Ok(reached) => reached,

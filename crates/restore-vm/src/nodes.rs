@@ -1,9 +1,10 @@
 //! Which node: every node of the project is asked at the same time, and the one that has to do with the guest is chosen.
 
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use restore_common::{
-    homelab::{Environment, NodeRef},
+    contact::{Contact, at_once},
+    homelab::NodeRef,
     procedure::Problem,
     pve::{PveError, Vmid},
     remote::{HostError, ReadOnly, SshHost},
@@ -32,25 +33,6 @@ pub struct Survey {
     pub silent: Vec<(NodeRef, Arc<PveError>)>,
 }
 
-/// A node of the project, and the connection to it where there is one.
-pub struct Contact {
-    /// What the project says about it.
-    pub node: NodeRef,
-    /// The connection, or why there is none.
-    pub host: Result<Arc<SshHost>, Arc<PveError>>,
-}
-
-/// Connects to every node, at the same time.
-pub fn connect_all(options: &Options, environments: &[Environment]) -> anyhow::Result<Vec<Contact>> {
-    let nodes = distinct(options, environments)?;
-    let hosts = at_once(&nodes, |node| options.common.connect(node))?;
-    let contact = |(node, host): (NodeRef, Result<SshHost, HostError>)| Contact {
-        node,
-        host: host.map(Arc::new).map_err(|error| Arc::new(error.into())),
-    };
-    Ok(nodes.into_iter().zip(hosts).map(contact).collect())
-}
-
 /// Looks at every node for some guests, at the same time: a survey for each guest. Two remote executions a node.
 pub fn survey(options: &Options, contacts: &[Contact], vmids: &[Vmid]) -> anyhow::Result<Vec<Survey>> {
     let looks = at_once(contacts, |contact| {
@@ -76,34 +58,6 @@ pub fn survey(options: &Options, contacts: &[Contact], vmids: &[Vmid]) -> anyhow
         }
     }
     Ok(surveys)
-}
-
-/// Does the same with each of some things at the same time.
-pub fn at_once<T: Sync, R: Send>(things: &[T], act: impl Fn(&T) -> R + Sync) -> anyhow::Result<Vec<R>> {
-    thread::scope(|scope| {
-        let act = &act;
-        let started: Vec<_> = things.iter().map(|thing| scope.spawn(move || act(thing))).collect();
-        started
-            .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("the look at a node ended unexpectedly")))
-            .collect()
-    })
-}
-
-/// The nodes to ask, each once: environments may share one. Nodes that are known to have another name than `--node`
-/// are left out.
-fn distinct(options: &Options, environments: &[Environment]) -> anyhow::Result<Vec<NodeRef>> {
-    let mut nodes: Vec<NodeRef> = Vec::new();
-    for environment in environments {
-        let node = environment.node()?;
-        let other_name =
-            options.node.as_ref().is_some_and(|name| node.node.as_ref().is_some_and(|known| known != name));
-        let seen = nodes.iter().any(|n| n.address == node.address && n.ssh_port == node.ssh_port);
-        if !other_name && !seen {
-            nodes.push(node.clone());
-        }
-    }
-    Ok(nodes)
 }
 
 /// The node that holds the guest; else the one that holds its backups. Anything but exactly one is a problem.

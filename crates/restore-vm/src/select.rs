@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, io, path::Path};
 
 use restore_common::{
+    contact::{Contact, at_once},
     pve::{GuestConfig, NodeFacts, PveError, Vmid},
     remote::{Command, Ending, Host, ReadOnly},
 };
@@ -10,7 +11,6 @@ use restore_common::{
 use crate::{
     args::Cli,
     look::{Shelves, extract_config},
-    nodes::{Contact, at_once},
 };
 
 /// A list of guests that cannot be read.

@@ -13,6 +13,7 @@ use std::{
 
 use restore_common::{
     cli::{print, print_json},
+    contact::{at_once, connect_all},
     procedure::{Exit, Problem, Question, Report, Reporter as _, one_line, plan_text, problems_text, refuse},
     pve::{StorageId, Vmid},
     remote::RunId,
@@ -24,7 +25,7 @@ use crate::{
     app::{self, Frame, Homelab, PROGRAM, VERSION},
     args::{Args, Cli},
     assignment::{Assignment, Start},
-    nodes::{self, Reached, at_once},
+    nodes::{self, Reached},
     place, plan, recover, select,
 };
 
@@ -137,7 +138,7 @@ fn look_and_restore(
 ) -> anyhow::Result<Done> {
     let options = &cli.options;
     let homelab = Homelab::find(options)?;
-    let contacts = nodes::connect_all(options, &homelab.environments)?;
+    let contacts = connect_all(&options.common, &homelab.environments, options.node.as_slice())?;
     let found = select::found(cli, &contacts)?;
     vmids.extend(found.into_iter().filter(|vmid| !cli.vmids.contains(vmid)));
     *title = format!("Restore {}", format::counted(vmids.len() as u64, "guest"));

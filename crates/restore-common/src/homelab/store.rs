@@ -100,7 +100,7 @@ impl Project {
                 url,
             },
             bucket: bucket.unwrap_or_else(|| format!("tfstate-{}", environment.name())),
-            key: key_of(backend, workspace),
+            key: backend.key_of(workspace),
             lockfile: backend.lockfile,
             credentials,
         })
@@ -151,14 +151,31 @@ impl Backend {
     }
 }
 
-/// The key of a workspace's state. Source: Terraform, `internal/backend/remote-state/s3`.
-fn key_of(backend: &S3Backend, workspace: &str) -> String {
-    let key = backend.key.as_deref().unwrap_or("terraform.tfstate");
-    if workspace == "default" {
-        return key.to_owned();
+/// Keys of states, by workspace. Source: Terraform, `internal/backend/remote-state/s3`.
+impl S3Backend {
+    fn key_name(&self) -> &str {
+        self.key.as_deref().unwrap_or("terraform.tfstate")
     }
-    let prefix = backend.workspace_key_prefix.as_deref().unwrap_or("env:");
-    format!("{prefix}/{workspace}/{key}")
+
+    /// What the keys of all workspaces but the default one begin with.
+    pub fn workspaces_prefix(&self) -> String {
+        format!("{}/", self.workspace_key_prefix.as_deref().unwrap_or("env:"))
+    }
+
+    /// The key of a workspace's state.
+    pub fn key_of(&self, workspace: &str) -> String {
+        let key = self.key_name();
+        if workspace == "default" {
+            return key.to_owned();
+        }
+        format!("{}{workspace}/{key}", self.workspaces_prefix())
+    }
+
+    /// The workspace whose state has this key.
+    pub fn workspace_of<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let workspace = key.strip_prefix(&self.workspaces_prefix())?.strip_suffix(self.key_name())?;
+        workspace.strip_suffix('/').filter(|workspace| !workspace.is_empty())
+    }
 }
 
 fn url_of(minio: &Minio) -> Option<String> {

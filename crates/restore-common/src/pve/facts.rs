@@ -84,8 +84,29 @@ impl ThinPool {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct StorageConfig {
     storage: StorageId,
+    #[serde(rename = "type", default)]
+    plugin: String,
+    path: Option<String>,
+    #[serde(rename = "content-dirs")]
+    content_dirs: Option<String>,
     vgname: Option<String>,
     thinpool: Option<String>,
+}
+
+impl StorageConfig {
+    /// The folder of its backups, where they are files.
+    fn backup_folder(&self) -> Option<String> {
+        let mounted = || format!("/mnt/pve/{}", self.storage);
+        let path = match (&self.path, self.plugin.as_str()) {
+            (Some(path), "dir" | "nfs" | "cifs" | "cephfs" | "btrfs") => path.clone(),
+            (None, "nfs" | "cifs" | "cephfs") => mounted(),
+            _ => return None,
+        };
+        let named = |entry: &str| entry.trim().strip_prefix("backup=").map(str::to_owned);
+        let below = self.content_dirs.as_deref().and_then(|dirs| dirs.split(',').find_map(named));
+        let below = below.unwrap_or_else(|| "dump".to_owned());
+        Some(format!("{}/{}", path.trim_end_matches('/'), below.trim_matches('/')))
+    }
 }
 
 /// A network bridge of the node.
@@ -176,6 +197,8 @@ pub struct NodeFacts {
     pub ha: Vec<HaResource>,
     /// The thin pools behind storages, where the node tells about them.
     pub thin_pools: Vec<(StorageId, ThinPool)>,
+    /// Where storages keep their backups as files: absolute folders.
+    pub backup_folders: Vec<(StorageId, String)>,
 }
 
 impl NodeFacts {
@@ -220,6 +243,7 @@ impl NodeFacts {
         let (Some(time), Some(localtime)) = (clock.time, clock.localtime) else {
             return Err(unreadable(host, TIME, &"no time in it"));
         };
+        let configs: Vec<StorageConfig> = json::parse(host, &questions[6], configs)?;
         let utc_offset = i32::try_from(localtime - time).map_err(|e| unreadable(host, TIME, &e))?;
         Ok(Self {
             name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", &e))?,
@@ -231,8 +255,12 @@ impl NodeFacts {
             storages,
             bridges: json::parse(host, &questions[4], bridges)?,
             ha: HaResource::read(host, &questions[5], ha)?,
+            backup_folders: configs
+                .iter()
+                .filter_map(|config| Some((config.storage.clone(), config.backup_folder()?)))
+                .collect(),
             thin_pools: thin_pools(
-                &json::parse::<Vec<StorageConfig>>(host, &questions[6], configs)?,
+                &configs,
                 // Nodes without LVM may know nothing of thin pools.
                 &json::parse::<Vec<ThinPool>>(host, &questions[7], pools).unwrap_or_default(),
             ),

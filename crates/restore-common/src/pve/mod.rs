@@ -9,9 +9,11 @@ mod config;
 mod facts;
 mod ha;
 mod ids;
+mod jobs;
 mod json;
 mod neighbours;
 mod output;
+mod schedule;
 mod snapshot;
 
 pub use address::{addresses_command, first_address};
@@ -20,6 +22,7 @@ pub use config::{Disk, GuestConfig, Property, map_lines};
 pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, ThinPool, running_state, tasks_in};
 pub use ha::{HaService, ha_sid};
 pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
+pub use jobs::{BackupJob, BackupRun, ask_pools, pools_in};
 pub use json::PveError;
 pub use neighbours::{
     GuestRef, RunningGuest, neighbour_in, neighbour_question, running_guests, running_guests_questions,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use md5::{Digest as _, Md5};
 use rusty_s3::{Method, UrlStyle};
 use ureq::Agent;
 
@@ -77,6 +78,18 @@ pub struct Object {
     pub version: Option<String>,
     /// Its entity tag, for conditions.
     pub etag: Option<String>,
+}
+
+impl Object {
+    /// Whether it holds what its entity tag says. `None` where the tag is no MD5 of the content: of what was uploaded in
+    /// parts or is encrypted by the server.
+    pub fn fits_its_tag(&self) -> Option<bool> {
+        let tag = self.etag.as_deref()?.trim_matches('"');
+        let is_md5 = tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
+        let sum = Md5::digest(&self.bytes).iter().fold(String::new(), hex);
+        is_md5.then(|| sum.eq_ignore_ascii_case(tag))
+    }
 }
 
 /// Contents may be secret.

@@ -99,7 +99,7 @@ fn parts(versions: &[Version]) -> impl Iterator<Item = &[Version]> {
 }
 
 /// How many of these may be read at once.
-fn at_once(versions: &[Version]) -> NonZeroUsize {
+pub fn at_once(versions: &[Version]) -> NonZeroUsize {
     let largest = versions.iter().map(|version| version.size).max().unwrap_or(0);
     let many = (ON_THEIR_WAY / largest.max(1)).clamp(1, AT_ONCE);
     usize::try_from(many).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)

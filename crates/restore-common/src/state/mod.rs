@@ -12,5 +12,5 @@ mod lock;
 pub use cache::{Cache, CacheError, Cached, file_name};
 pub use diff::{Change, Diff};
 pub use document::{Document, Resources, StateError, Summary};
-pub use history::{Content, Entry, read as read_history, versions};
+pub use history::{Content, Entry, at_once, read as read_history, versions};
 pub use lock::{LockInfo, Locked, holder, lock_key, release, take};

@@ -1,0 +1,308 @@
+//! VMA, version 1: the archives of VMs.
+//!
+//! Every check of the real reader is made here, and two more: each cluster of each disk has to be there (`vma verify` does
+//! not look), and what the real program answers with an assertion is an error like any other.
+
+use std::io::Read;
+
+use md5::{Digest as _, Md5};
+
+use super::{
+    Contents, Damage, Defect, Extent,
+    ranges::{Added, Ranges},
+    stream::Stream,
+};
+
+/// Up to here every header is the same size.
+const FIXED: usize = 12_288;
+/// A header that is larger holds no configuration of a guest: 256 blobs of 64 KiB and their names.
+const LARGEST_HEADER: usize = 34 << 20;
+/// Of a header, this much has to be there before more room is taken for it.
+const STEP: usize = 512 << 10;
+const EXTENT_HEADER: usize = 512;
+const SLOTS: usize = 59;
+const BLOCK: usize = 4096;
+const CLUSTER: u64 = 65_536;
+const SECTOR: u64 = 512;
+/// Device ids are one byte; 0 is "no slot" and the last one is reserved.
+const IDS: std::ops::Range<usize> = 1..255;
+/// How clusters are remembered by the real reader: in words of so many.
+const WORD: u64 = 64;
+/// The memory of a guest has rules of its own.
+const VMSTATE: &str = "vmstate";
+const CONFIG: &str = "qemu-server.conf";
+
+/// A disk in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name: `drive-scsi0`.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A disk, and which of its clusters were seen.
+struct Disk {
+    device: Device,
+    seen: Ranges,
+    /// The cluster that has to come next, for the memory of a guest.
+    next: u64,
+}
+
+struct Header {
+    uuid: [u8; 16],
+    config: Option<String>,
+    disks: Vec<Option<Disk>>,
+}
+
+/// Reads an archive.
+pub(super) fn read<R: Read>(stream: &mut Stream<R>, extent: Extent) -> Result<Contents, Defect> {
+    let mut header = read_header(stream)?;
+    let mut data = 0;
+    if extent == Extent::All {
+        while let Some(bytes) = read_extent(stream, &mut header)? {
+            data += bytes;
+        }
+        for disk in header.disks.iter().flatten() {
+            disk.complete(stream.at())?;
+        }
+    }
+    let devices = header.disks.into_iter().flatten().map(|disk| disk.device).collect();
+    Ok(Contents { config: header.config, devices, members: 0, data })
+}
+
+fn read_header<R: Read>(stream: &mut Stream<R>) -> Result<Header, Defect> {
+    let mut bytes = vec![0; FIXED];
+    let there = stream.fill(&mut bytes)?;
+    if there < FIXED {
+        if there >= 4 && !bytes.starts_with(b"VMA\0") {
+            return Err(Defect::new(Damage::Foreign, 0, "not a vma file - wrong magic number"));
+        }
+        return Err(Defect::new(Damage::Truncated, stream.at(), "can't read vma header - got EOF"));
+    }
+    let wrong = |offset: u64, reason: String| Err(Defect::new(Damage::Damaged, offset, reason));
+    if !bytes.starts_with(b"VMA\0") {
+        return Err(Defect::new(Damage::Foreign, 0, "not a vma file - wrong magic number"));
+    }
+    let size = u32_at(&bytes, 56) as usize;
+    if size <= FIXED || size > LARGEST_HEADER {
+        return wrong(56, format!("wrong vma header size {size}"));
+    }
+    while bytes.len() < size {
+        let from = bytes.len();
+        bytes.resize(size.min(from + STEP), 0);
+        if stream.fill(&mut bytes[from..])? < bytes.len() - from {
+            return Err(Defect::new(Damage::Truncated, stream.at(), "can't read vma header data - got EOF"));
+        }
+    }
+    if md5_without(&bytes, 32) != bytes[32..48] {
+        return wrong(32, "wrong vma header checksum".to_owned());
+    }
+    let version = u32_at(&bytes, 4);
+    if version != 1 {
+        return wrong(4, format!("wrong vma version {version}"));
+    }
+    let (offset, length) = (u32_at(&bytes, 48) as usize, u32_at(&bytes, 52) as usize);
+    if offset < FIXED {
+        return wrong(48, format!("wrong vma blob buffer offset {offset}"));
+    }
+    let Some(blobs) = offset.checked_add(length).and_then(|end| bytes.get(offset..end)) else {
+        return wrong(52, format!("wrong vma blob buffer size {offset}/{length}"));
+    };
+    let blobs = Blobs::read(blobs);
+    let config = configuration(&bytes, &blobs)?;
+    Ok(Header { uuid: array(&bytes, 8), config, disks: disks(&bytes, &blobs) })
+}
+
+/// The configuration of the guest. Every other one has to be readable, too.
+fn configuration(bytes: &[u8], blobs: &Blobs<'_>) -> Result<Option<String>, Defect> {
+    let mut found = None;
+    for index in 0..256 {
+        let (name, data) = (u32_at(bytes, 2044 + 4 * index), u32_at(bytes, 3068 + 4 * index));
+        if name == 0 || data == 0 {
+            continue;
+        }
+        let (Some(name), Some(data)) = (blobs.name(name), blobs.get(data)) else {
+            let offset = (2044 + 4 * index) as u64;
+            return Err(Defect::new(Damage::Damaged, offset, "vma contains invalid data pointers"));
+        };
+        if name == CONFIG {
+            found = Some(String::from_utf8_lossy(data).into_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn disks(bytes: &[u8], blobs: &Blobs<'_>) -> Vec<Option<Disk>> {
+    let disk = |id: usize| {
+        let at = 4096 + 32 * id;
+        let size = u64::from_be_bytes(array(bytes, at + 8));
+        let name = blobs.name(u32_at(bytes, at)).filter(|_| IDS.contains(&id) && size > 0)?;
+        let device = Device { name: name.to_owned(), size };
+        Some(Disk { device, seen: Ranges::default(), next: 0 })
+    };
+    (0..256).map(disk).collect()
+}
+
+/// The pieces of the blob buffer: position of each, and where it lies.
+struct Blobs<'a> {
+    buffer: &'a [u8],
+    found: std::collections::BTreeMap<usize, std::ops::Range<usize>>,
+}
+
+impl<'a> Blobs<'a> {
+    /// One that crosses the end is dropped.
+    fn read(buffer: &'a [u8]) -> Self {
+        let mut found = std::collections::BTreeMap::new();
+        let mut at = 1;
+        while let Some(length) = buffer.get(at..at + 2) {
+            let start = at + 2;
+            let end = start + usize::from(u16::from_le_bytes([length[0], length[1]]));
+            if end > buffer.len() {
+                break;
+            }
+            found.insert(at, start..end);
+            at = end;
+        }
+        Self { buffer, found }
+    }
+
+    fn get(&self, position: u32) -> Option<&'a [u8]> {
+        self.buffer.get(self.found.get(&(position as usize))?.clone())
+    }
+
+    /// A name ends with a NUL, and so does what is shown of it.
+    fn name(&self, position: u32) -> Option<&'a str> {
+        let text = self.get(position)?.strip_suffix(b"\0")?;
+        std::str::from_utf8(text.split(|byte| *byte == 0).next()?).ok()
+    }
+}
+
+/// Reads one extent: bytes of guest data in it, or `None` at the end of the archive.
+fn read_extent<R: Read>(stream: &mut Stream<R>, header: &mut Header) -> Result<Option<u64>, Defect> {
+    let begin = stream.at();
+    let mut head = [0; EXTENT_HEADER];
+    match stream.fill(&mut head)? {
+        0 => return Ok(None),
+        EXTENT_HEADER => {}
+        short => {
+            let reason = format!("read short extent ({short} bytes)");
+            return Err(Defect::new(Damage::Truncated, begin, reason));
+        }
+    }
+    let wrong = |reason: &str| Err(Defect::new(Damage::Damaged, begin, reason));
+    if md5_without(&head, 24) != head[24..40] {
+        return wrong("wrong vma extent header checksum");
+    }
+    if head[8..24] != header.uuid {
+        return wrong("wrong vma extent uuid");
+    }
+    if !head.starts_with(b"VMAE\0\0") {
+        return wrong("wrong vma extent header magic");
+    }
+    let stored = usize::from(u16::from_be_bytes([head[6], head[7]]));
+    let masks =
+        (0..SLOTS).filter_map(|slot| Slot::read(&head, slot)).map(|slot| slot.mask.count_ones() as usize);
+    let described: usize = masks.sum();
+    let mut block = [0; BLOCK];
+    for number in 0..stored {
+        let filled = stream.fill(&mut block)?;
+        if filled < BLOCK {
+            let (have, need) = (EXTENT_HEADER + number * BLOCK + filled, EXTENT_HEADER + stored * BLOCK);
+            let reason = format!("short vma extent ({have} < {need})");
+            return Err(Defect::new(Damage::Truncated, begin, reason));
+        }
+    }
+    for slot in (0..SLOTS).filter_map(|slot| Slot::read(&head, slot)) {
+        slot.check(header).map_err(|reason| Defect::new(Damage::Damaged, begin, reason))?;
+    }
+    match described.cmp(&stored) {
+        std::cmp::Ordering::Less => wrong("vma extent error - missing blocks"),
+        std::cmp::Ordering::Greater => wrong("short vma extent - too many blocks"),
+        std::cmp::Ordering::Equal => Ok(Some((stored * BLOCK) as u64)),
+    }
+}
+
+/// One cluster in an extent.
+struct Slot {
+    mask: u16,
+    id: usize,
+    cluster: u64,
+}
+
+impl Slot {
+    /// `None` for an empty one, whatever the rest of it says.
+    fn read(head: &[u8; EXTENT_HEADER], slot: usize) -> Option<Self> {
+        let at = 40 + 8 * slot;
+        let id = usize::from(head[at + 3]);
+        (id != 0).then(|| Self {
+            mask: u16::from_be_bytes([head[at], head[at + 1]]),
+            id,
+            cluster: u64::from(u32_at(head, at + 4)),
+        })
+    }
+
+    fn check(&self, header: &mut Header) -> Result<(), String> {
+        let disk = header.disks.get_mut(self.id).and_then(Option::as_mut);
+        let disk = disk.ok_or_else(|| format!("got wrong dev id {}", self.id))?;
+        let name = &disk.device.name;
+        if name == VMSTATE {
+            // Memory has no size to exceed; its clusters come in order.
+            if self.cluster != disk.next {
+                return Err("found out of order vmstate data".to_owned());
+            }
+            disk.next += 1;
+        } else {
+            if self.cluster >= disk.device.size.div_ceil(WORD * CLUSTER) * WORD {
+                return Err(format!("cluster {} lies far beyond the end of {name}", self.cluster));
+            }
+            if self.stores_beyond(disk.device.size) {
+                return Err("got wrong block address - write beyond end".to_owned());
+            }
+        }
+        match disk.seen.add(self.cluster) {
+            Added::New => Ok(()),
+            Added::Twice => Err(format!("found duplicated cluster {} for stream {name}", self.cluster)),
+            Added::TooScattered => Err(format!("the clusters of {name} are more scattered than a backup's")),
+        }
+    }
+
+    /// Whether a piece of it that is stored begins behind the last sector of the disk. A full cluster is one piece.
+    fn stores_beyond(&self, size: u64) -> bool {
+        let last = match self.mask {
+            u16::MAX => 0,
+            mask => u64::from(15 - mask.leading_zeros().min(15)),
+        };
+        self.mask != 0 && self.cluster * CLUSTER + last * BLOCK as u64 >= size / SECTOR * SECTOR
+    }
+}
+
+impl Disk {
+    fn complete(&self, at: u64) -> Result<(), Defect> {
+        let clusters = self.device.size.div_ceil(CLUSTER);
+        match self.seen.first_missing(clusters) {
+            None => Ok(()),
+            Some(missing) => {
+                let reason = format!("detected missing cluster {missing} for stream {}", self.device.name);
+                Err(Defect::new(Damage::Incomplete, at, reason))
+            }
+        }
+    }
+}
+
+/// MD5 of some bytes, those of the sum itself taken as zero.
+fn md5_without(bytes: &[u8], at: usize) -> [u8; 16] {
+    let sum = Md5::new().chain_update(&bytes[..at]).chain_update([0; 16]).chain_update(&bytes[at + 16..]);
+    sum.finalize().into()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(array(bytes, at))
+}
+
+/// Bytes from a place that is known to be there.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}
