@@ -86,7 +86,8 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Capture => {
             lab_programs(&cargo)?;
             cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
-            let pages = ["docs/BACKUP-RESTORE.md", "docs/STATE.md"].map(|page| cargo.root().join(page));
+            let pages = ["docs/BACKUP-RESTORE.md", "docs/STATE.md", "docs/VERIFY.md"]
+                .map(|page| cargo.root().join(page));
             let pages = pages.each_ref().map(|page| page.to_string_lossy());
             cargo.program("debug", "restore-captures", &pages.each_ref().map(AsRef::as_ref))
         }
@@ -97,6 +98,7 @@ fn run(task: Task) -> anyhow::Result<()> {
                 "--release",
                 "--package=restore-vm",
                 "--package=restore-tfstate",
+                "--package=verify-backups",
             ])?;
             lab_programs(&cargo)?;
             cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
@@ -139,6 +141,7 @@ fn lab_programs(cargo: &Cargo) -> anyhow::Result<()> {
         "--bins",
         "--package=restore-vm",
         "--package=restore-tfstate",
+        "--package=verify-backups",
         "--package=restore-lab",
     ])
 }

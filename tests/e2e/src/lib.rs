@@ -89,6 +89,13 @@ pub fn restore_vm_command(lab: &Lab, words: &[&str]) -> Command {
     command
 }
 
+/// Runs `verify-backups` without a terminal.
+pub fn verify_backups(lab: &Lab, words: &[&str]) -> Ran {
+    let mut command = lab.command("verify-backups");
+    command.args(words);
+    run(command)
+}
+
 /// Runs a command to its end, without a terminal and without input.
 pub fn run(mut command: Command) -> Ran {
     let output = command.stdin(Stdio::null()).output();

@@ -68,9 +68,18 @@ impl<S: S3Server> States<S> {
         run(self.command(words))
     }
 
+    /// Runs `verify-backups` without a terminal.
+    pub fn verify(&self, words: &[&str]) -> Ran {
+        run(self.program("verify-backups", words))
+    }
+
     /// `restore-tfstate` with these words, not yet started.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(program_under_test("restore-tfstate"));
+        self.program("restore-tfstate", words)
+    }
+
+    fn program(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program_under_test(name));
         command.args(words).env_clear().envs(self.project.variables()).current_dir(self.project.root());
         command
     }

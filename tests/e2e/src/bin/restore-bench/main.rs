@@ -6,6 +6,7 @@ mod figure;
 mod jobs;
 mod restores;
 mod states;
+mod verify;
 
 use std::{
     error::Error,
@@ -22,8 +23,10 @@ use restore_lab::lab::{CT, VM};
 pub const RUNS: usize = 5;
 
 fn main() -> ExitCode {
-    let json = std::env::args().any(|word| word == "--json");
-    match measure() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let json = words.iter().any(|word| word == "--json");
+    let only = words.iter().find(|word| !word.starts_with('-'));
+    match measure(only.map(String::as_str)) {
         Ok(figures) => {
             if json {
                 println!("{:#}", figure::as_json(&figures));
@@ -39,18 +42,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure() -> Result<Vec<Figure>, Box<dyn Error>> {
-    let program = release_program("restore-vm")?;
-    let states = release_program("restore-tfstate")?;
-    let mut figures = start(&program, "restore-vm --version", "restore-vm: release binary")?;
-    figures.extend(start(&states, "restore-tfstate --version", "restore-tfstate: release binary")?);
-    figures.extend(restores::restores(&program, VM, "VM")?);
-    figures.extend(restores::restores(&program, CT, "container")?);
-    figures.extend(jobs::under_way(&program)?);
-    figures.extend(jobs::large_archives(&program)?);
-    figures.extend(states::history(&states)?);
-    figures.extend(states::large_states(&states)?);
-    figures.extend(states::restore(&states)?);
+/// All figures, or those of one program.
+fn measure(only: Option<&str>) -> Result<Vec<Figure>, Box<dyn Error>> {
+    let wanted = |program: &str| only.is_none_or(|only| only == program);
+    let mut figures = Vec::new();
+    if wanted("restore-vm") {
+        let program = release_program("restore-vm")?;
+        figures.extend(start(&program, "restore-vm --version", "restore-vm: release binary")?);
+        figures.extend(restores::restores(&program, VM, "VM")?);
+        figures.extend(restores::restores(&program, CT, "container")?);
+        figures.extend(jobs::under_way(&program)?);
+        figures.extend(jobs::large_archives(&program)?);
+    }
+    if wanted("restore-tfstate") {
+        let program = release_program("restore-tfstate")?;
+        figures.extend(start(&program, "restore-tfstate --version", "restore-tfstate: release binary")?);
+        figures.extend(states::history(&program)?);
+        figures.extend(states::large_states(&program)?);
+        figures.extend(states::restore(&program)?);
+    }
+    if wanted("verify-backups") {
+        let program = release_program("verify-backups")?;
+        figures.extend(start(&program, "verify-backups --version", "verify-backups: release binary")?);
+        figures.extend(verify::quick(&program)?);
+    }
+    if figures.is_empty() {
+        return Err("there are figures of restore-vm, restore-tfstate and verify-backups".into());
+    }
     Ok(figures)
 }
 

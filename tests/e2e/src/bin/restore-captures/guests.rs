@@ -70,7 +70,7 @@ fn refusal() -> io::Result<String> {
     screen.ends()
 }
 
-fn open(lab: &Lab, line: &str) -> io::Result<Screen> {
+pub fn open(lab: &Lab, line: &str) -> io::Result<Screen> {
     let mut words = line.split(' ');
     let mut command = lab.command(words.next().unwrap_or_default());
     command.args(words).env_clear().envs(lab.operator().variables()).current_dir(lab.operator().project());

@@ -8,6 +8,7 @@
 mod guests;
 mod screen;
 mod states;
+mod verify;
 
 use std::{env, fs, io, process::ExitCode};
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
 
 fn run(file: &str) -> io::Result<()> {
     let mut page = fs::read_to_string(file)?;
-    for &(name, scene) in guests::SCENES.iter().chain(states::SCENES) {
+    for &(name, scene) in guests::SCENES.iter().chain(states::SCENES).chain(verify::SCENES) {
         if page.contains(&marker(name)) {
             page = replaced(&page, name, &scene()?)?;
         }

@@ -1,0 +1,140 @@
+//! The archives of one node, read by jobs on it over its one connection.
+
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use restore_common::{
+    pve::PveError,
+    remote::{Host, HostError, Job, JobEnd, ReadOnly, RunId},
+};
+
+use super::{
+    Meter, Outcome, Place, Run, SILENT, Work, archives, put, queue, reading, say_only, verified_before,
+};
+use crate::{app::PROGRAM, codes::deep::NOT_CHECKED, finding::Finding, report::NodePart};
+
+/// Reads them all, and puts what is found into the node's part.
+pub(super) fn read(run: &Run<'_>, place: &mut Place<'_>) -> anyhow::Result<()> {
+    let queue = match queue_of(run, place) {
+        Ok(queue) if queue.is_empty() => return Ok(()),
+        Ok(queue) => queue,
+        Err(error) => {
+            place.part.findings.push(Finding::new(&NOT_CHECKED, error.to_string()));
+            return Ok(());
+        }
+    };
+    if run.frame.cli.common.dry_run {
+        place.part.findings.push(say_only(&queue));
+        return Ok(());
+    }
+    let label = place.part.label.clone();
+    let jobs = Jobs::begin(run, place.host)?;
+    let workers = usize::from(run.frame.cli.jobs.unwrap_or(1));
+    let done = run.work_off(&label, queue, workers, &|work, attempt| jobs.read(work, attempt));
+    jobs.end(place.part);
+    put(place.part, done?);
+    Ok(())
+}
+
+/// Asks the node for sizes and times, and chooses what is to be read.
+fn queue_of(run: &Run<'_>, place: &mut Place<'_>) -> Result<Vec<Work>, PveError> {
+    let Some(command) = queue::stamps_command(place.part) else { return Ok(Vec::new()) };
+    let output = ReadOnly(place.host).run(&command)?;
+    let stamps = queue::stamps(&output);
+    let label = place.part.label.clone();
+    let mut queue = Vec::new();
+    for (index, archive) in archives(place.part).enumerate() {
+        let (Some(path), Some(name)) = (&archive.path, &archive.name) else { continue };
+        // What is not there, or is empty, the look at the listing has told.
+        let Some(stamp) = stamps.get(path).filter(|stamp| stamp.size > 0) else { continue };
+        let before = run.ledger.archive(&label, path);
+        if run.wanted(stamp, before.as_ref()) {
+            queue.push(Work {
+                index,
+                name: name.clone(),
+                path: path.clone(),
+                stamp: stamp.clone(),
+                ctime: archive.ctime,
+                before,
+            });
+        } else {
+            archive.verified = before.as_ref().and_then(verified_before);
+        }
+    }
+    let present = |path: &str| stamps.contains_key(path);
+    if !run.frame.cli.common.dry_run
+        && output.success()
+        && let Err(error) = run.ledger.forget_gone(&label, &present, Timestamp::now())
+    {
+        log::warn!("{error}");
+    }
+    Ok(queue)
+}
+
+/// The jobs of one run on a node.
+struct Jobs<'a> {
+    run: &'a Run<'a>,
+    host: &'a dyn Host,
+    id: RunId,
+    count: AtomicU32,
+}
+
+impl<'a> Jobs<'a> {
+    fn begin(run: &'a Run<'a>, host: &'a dyn Host) -> anyhow::Result<Self> {
+        // Two environments may name one node in two ways, and each clears away what is its own.
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let number = RUNS.fetch_add(1, Ordering::SeqCst);
+        let id = format!("{now}-{PROGRAM}-{}-{number}", std::process::id());
+        let id = RunId::try_from(id).map_err(anyhow::Error::msg)?;
+        Ok(Self { run, host, id, count: AtomicU32::new(0) })
+    }
+
+    fn read(&self, work: &Work, attempt: u8) -> Outcome {
+        let command = reading::command(&work.name, &work.path, self.run.frame.cli.bwlimit);
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        let job = Job::new(self.host.root(), &self.id, &format!("read-{number}"), &command);
+        let mut heard = reading::Reading::default();
+        let mut meter = Meter::start(self.run, work, attempt);
+        let mut last = Instant::now();
+        let end = self.host.run_job(&job, &command, &mut |line| {
+            if !line.is_empty() {
+                last = Instant::now();
+                heard.hear(line);
+                meter.set(heard.read);
+            }
+            let stop = self.run.frame.interrupt.requested() || last.elapsed() > SILENT;
+            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match end {
+            Ok(JobEnd::Finished(output)) => reading::judge(&work.name, &heard, &output, work.before.as_ref()),
+            Ok(JobEnd::Missing) => Outcome::Unknown("the node lost the work that read it".to_owned()),
+            Ok(JobEnd::Detached) => self.stop(&job),
+            Err(error) => could_not(&error),
+        }
+    }
+
+    /// Ends the work on the node: after Ctrl-C, or when it is stuck.
+    fn stop(&self, job: &Job) -> Outcome {
+        match self.host.cancel(job) {
+            Ok(_) => Outcome::Unknown(format!("no byte of it came for {} s", SILENT.as_secs())),
+            Err(error) => could_not(&error),
+        }
+    }
+
+    /// Leaves nothing on the node.
+    fn end(&self, part: &mut NodePart) {
+        if let Err(error) = self.host.clear(&self.id) {
+            let words = format!("what the reading left on the node could not be removed: {error}");
+            part.findings.push(Finding::new(&NOT_CHECKED, words));
+        }
+    }
+}
+
+fn could_not(error: &HostError) -> Outcome {
+    Outcome::Unknown(error.to_string())
+}

@@ -1,0 +1,113 @@
+//! Every node at the same time: one connection each, looked at, and put into the report.
+
+use restore_common::{
+    contact::{Contact, at_once},
+    pve::{NodeName, PveError, StorageId, Vmid},
+    remote::ReadOnly,
+};
+
+use crate::{
+    codes::node::COULD_NOT_CHECK,
+    coverage::{self, Wish},
+    finding::Finding,
+    quick::{GuestNow, Look, archives},
+    report::{ArchivePart, GuestPart, NodePart},
+};
+
+/// Which part of the homelab a run is about.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// These nodes; all without a name.
+    pub nodes: Vec<NodeName>,
+    /// This storage; all without one.
+    pub storage: Option<StorageId>,
+    /// These guests; all without a number.
+    pub vmids: Vec<Vmid>,
+    /// A newest backup may be this old.
+    pub max_age: Option<std::time::Duration>,
+}
+
+/// A node with what it told.
+pub struct Looked {
+    /// The connection.
+    pub contact: Contact,
+    /// What it told; nothing when it could not be asked.
+    pub look: Option<Look>,
+    /// What is to be reported of it.
+    pub part: NodePart,
+}
+
+/// Looks at every node. One that cannot be asked is part of the result. Nothing on any node is changed.
+pub fn look(contacts: Vec<Contact>, scope: &Scope) -> anyhow::Result<Vec<Looked>> {
+    let looks = at_once(&contacts, |contact| match &contact.host {
+        Ok(host) => Look::read(&ReadOnly(host.as_ref()), scope.storage.as_ref()).map_err(|e| said(&e)),
+        Err(error) => Err(said(error)),
+    })?;
+    let wanted = |look: &Look| scope.nodes.is_empty() || scope.nodes.contains(&look.facts.name);
+    let looked = contacts.into_iter().zip(looks).filter_map(|(contact, look)| match look {
+        Ok(look) => wanted(&look).then(|| {
+            let part = part_of(&contact, &look, scope);
+            Looked { contact, look: Some(look), part }
+        }),
+        Err(words) => Some(Looked { part: silent(&contact, words), contact, look: None }),
+    });
+    Ok(looked.collect())
+}
+
+fn said(error: &PveError) -> String {
+    match error {
+        PveError::Host(host) => match host.hint() {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        },
+        PveError::Failed(_) | PveError::Unreadable { .. } => error.to_string(),
+    }
+}
+
+fn silent(contact: &Contact, words: String) -> NodePart {
+    NodePart {
+        label: contact.node.label(),
+        environment: contact.node.environment.clone(),
+        reached: false,
+        findings: vec![Finding::new(&COULD_NOT_CHECK, words)],
+        ..NodePart::default()
+    }
+}
+
+fn part_of(contact: &Contact, look: &Look, scope: &Scope) -> NodePart {
+    let is_wanted = |vmid: Vmid| scope.vmids.is_empty() || scope.vmids.contains(&vmid);
+    let (mut archives, mut others) = archives::judge(look);
+    others.retain(|other| other.name.as_ref().map_or(scope.vmids.is_empty(), |name| is_wanted(name.vmid)));
+    let wish = Wish { max_age: scope.max_age, sees_all: scope.storage.is_none() && look.reads_everything() };
+    let mut guests: Vec<GuestPart> = Vec::new();
+    for guest in look.guests.iter().filter(|guest| is_wanted(guest.vmid)) {
+        guests.push(present(look, guest, archives.remove(&guest.vmid).unwrap_or_default(), wish));
+    }
+    guests.extend(archives.into_iter().filter(|(vmid, _)| is_wanted(*vmid)).filter_map(gone));
+    guests.sort_by_key(|guest| guest.vmid);
+    NodePart {
+        label: contact.node.label(),
+        environment: contact.node.environment.clone(),
+        reached: true,
+        findings: coverage::of_node(look, scope.storage.as_ref()),
+        guests,
+        others,
+    }
+}
+
+fn present(look: &Look, guest: &GuestNow, archives: Vec<ArchivePart>, wish: Wish) -> GuestPart {
+    GuestPart {
+        vmid: guest.vmid,
+        name: guest.config.name().map(str::to_owned),
+        kind: guest.kind,
+        present: true,
+        findings: coverage::of_guest(look, guest, &archives, wish),
+        archives,
+    }
+}
+
+/// A guest of which only backups are left.
+fn gone((vmid, archives): (Vmid, Vec<ArchivePart>)) -> Option<GuestPart> {
+    let kind = archives.first()?.name.as_ref()?.kind;
+    Some(GuestPart { vmid, name: None, kind, present: false, findings: Vec::new(), archives })
+}

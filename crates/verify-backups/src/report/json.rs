@@ -1,0 +1,119 @@
+//! One document for programs. Its shape is described in `docs/schema/verify-backups.schema.json`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report, Totals, VersionPart};
+use crate::{
+    app::{PROGRAM, VERSION},
+    finding::Finding,
+};
+
+/// Goes up when a field goes away or means something else.
+const SCHEMA: u64 = 1;
+
+/// The report as a document.
+pub fn json(report: &Report) -> Value {
+    let totals = Totals::of(report);
+    json!({
+        "schema": SCHEMA,
+        "program": PROGRAM,
+        "version": VERSION,
+        "began": report.began.to_string(),
+        "took_seconds": report.took.as_secs_f64(),
+        "level": report.level,
+        "exit": report.exit_code(),
+        "totals": {
+            "nodes": totals.nodes,
+            "nodes_not_reached": totals.nodes_not_reached,
+            "guests": totals.guests,
+            "archives": totals.archives,
+            "bytes": totals.bytes,
+            "verified": totals.verified,
+            "errors": totals.errors,
+            "warnings": totals.warnings,
+            "notes": totals.notes,
+        },
+        "nodes": each(&report.nodes, node),
+        "states": each(&report.buckets, bucket),
+        "codes": codes(report),
+    })
+}
+
+fn each<T>(parts: &[T], make: fn(&T) -> Value) -> Value {
+    parts.iter().map(make).collect()
+}
+
+fn findings(findings: &[Finding]) -> Value {
+    let one = |finding: &Finding| json!({ "code": finding.code.name, "severity": finding.severity(), "words": finding.words });
+    findings.iter().map(one).collect()
+}
+
+/// What each code that occurs means, and what to do about it.
+fn codes(report: &Report) -> Value {
+    let entry = |finding: &Finding| {
+        let code = finding.code;
+        let about = json!({ "severity": code.severity, "meaning": code.meaning, "action": code.action });
+        (code.name.to_owned(), about)
+    };
+    let sorted: BTreeMap<String, Value> = report.all_findings().map(entry).collect();
+    Value::Object(sorted.into_iter().collect::<Map<_, _>>())
+}
+
+fn node(node: &NodePart) -> Value {
+    json!({
+        "name": node.label,
+        "environment": node.environment,
+        "reached": node.reached,
+        "findings": findings(&node.findings),
+        "guests": each(&node.guests, guest),
+        "others": each(&node.others, archive),
+    })
+}
+
+fn guest(guest: &GuestPart) -> Value {
+    json!({
+        "vmid": guest.vmid.get(),
+        "name": guest.name,
+        "kind": guest.kind,
+        "present": guest.present,
+        "findings": findings(&guest.findings),
+        "archives": each(&guest.archives, archive),
+    })
+}
+
+fn archive(archive: &ArchivePart) -> Value {
+    let verified = archive.verified.as_ref().map(|verified| {
+        json!({ "when": verified.when.to_string(), "sha256": verified.sha256, "now": verified.now })
+    });
+    json!({
+        "id": archive.id,
+        "path": archive.path,
+        "ctime": archive.ctime,
+        "bytes": archive.size,
+        "verified": verified,
+        "findings": findings(&archive.findings),
+    })
+}
+
+fn bucket(bucket: &BucketPart) -> Value {
+    json!({
+        "environment": bucket.environment,
+        "place": bucket.place,
+        "findings": findings(&bucket.findings),
+        "versions": each(&bucket.versions, version),
+    })
+}
+
+fn version(version: &VersionPart) -> Value {
+    json!({
+        "id": version.id,
+        "written": version.written,
+        "bytes": version.size,
+        "serial": version.serial,
+        "lineage": version.lineage,
+        "current": version.current,
+        "findings": findings(&version.findings),
+    })
+}

@@ -1,0 +1,135 @@
+//! What the quick look at very many backups costs, over a real sshd.
+
+use std::{
+    error::Error,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use restore_lab::lab::{Front, Lab, LabBuilder};
+
+use crate::{RUNS, figure::Figure, restores::operators_command};
+
+/// Nodes of the large homelab, and archives on each of them.
+const NODES: u32 = 32;
+const EACH: u32 = 300;
+/// So many archives are asked about in the old way, one connection each; the figure is scaled up.
+const SAMPLE: u32 = 10;
+
+/// 1,000 and 10,000 archives on one node, and many nodes with some.
+pub fn quick(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
+    let lab = node_with(1_000)?;
+    let thousand = runs(program, &lab)?;
+    let old = one_connection_each(&lab)?;
+    let (one, many) = several_nodes(program)?;
+    let ratio = median(&many) / median(&one);
+    Ok(vec![
+        Figure {
+            what: "quick: share of the old way's time",
+            unit: "%",
+            asked: 1.0,
+            values: vec![median(&thousand) / old * 100.0],
+        },
+        Figure { what: "quick: 1,000 archives on a node", unit: "s", asked: 2.0, values: thousand },
+        Figure {
+            what: "quick: 10,000 archives on a node",
+            unit: "s",
+            asked: 6.0,
+            values: runs(program, &node_with(10_000)?)?,
+        },
+        Figure {
+            what: "quick: 32 nodes x 300, of one node's",
+            unit: "times",
+            asked: 2.0,
+            values: vec![ratio],
+        },
+    ])
+}
+
+/// A node behind a real sshd whose folder has so many archives of two guests, all with their logs.
+fn node_with(archives: u32) -> Result<Lab, Box<dyn Error>> {
+    let lab = LabBuilder::new().small().front(Front::OpenSsh).backups(&["2026_01_30-01_00_04"]).start()?;
+    let dump = lab.path("/var/lib/vz/dump");
+    let names: Vec<_> = fs::read_dir(&dump)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<std::io::Result<_>>()?;
+    for number in 1..archives / 2 {
+        let (day, hour, minute) = (1 + number / 1440, number / 60 % 24, number % 60);
+        let date = format!("2025_12_{day:02}-{hour:02}_{minute:02}_00");
+        for name in &names {
+            fs::hard_link(dump.join(name), dump.join(name.replace("2026_01_30-01_00_04", &date)))?;
+        }
+    }
+    Ok(lab)
+}
+
+fn runs(program: &Path, lab: &Lab) -> Result<Vec<f64>, Box<dyn Error>> {
+    (0..RUNS).map(|_| run(program, lab)).collect()
+}
+
+/// Warnings are no failure: the backups are old.
+fn run(program: &Path, lab: &Lab) -> Result<f64, Box<dyn Error>> {
+    let started = Instant::now();
+    let output = operators_command(program, lab).args(["--no-state", "--max-age", "90000d"]).output()?;
+    let took = started.elapsed().as_secs_f64();
+    let said = String::from_utf8_lossy(&output.stdout);
+    if output.status.code().is_none_or(|code| code > 1) || !said.contains(": 0 errors") {
+        return Err(format!("verify-backups: {said}{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(took)
+}
+
+/// What a connection for each archive would take: measured on a few, and scaled to 1,000.
+fn one_connection_each(lab: &Lab) -> Result<f64, Box<dyn Error>> {
+    let ssh = lab.operator().home().join(".ssh");
+    let config = fs::read_to_string(ssh.join("config"))?;
+    let host = config.split_whitespace().nth(1).ok_or("no host in the lab's ssh_config")?.to_owned();
+    let started = Instant::now();
+    for _ in 0..SAMPLE {
+        let known = format!("UserKnownHostsFile={}", ssh.join("known_hosts").display());
+        let status = Command::new("ssh")
+            .arg("-F")
+            .arg(ssh.join("config"))
+            .arg("-i")
+            .arg(ssh.join("id_ed25519"))
+            .args(["-o", &known, &host, "stat /var/lib/vz/dump/vzdump-qemu-101-2026_01_30-01_00_04.vma.zst"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()?;
+        if !status.success() {
+            return Err(format!("ssh: {status}").into());
+        }
+    }
+    Ok(started.elapsed().as_secs_f64() / f64::from(SAMPLE) * 1_000.0)
+}
+
+/// One node by itself, and all of them as environments of the first one's project.
+fn several_nodes(program: &Path) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>> {
+    let labs: Vec<Lab> = (0..NODES).map(|_| node_with(EACH)).collect::<Result<_, _>>()?;
+    let first = &labs[0];
+    let one = runs(program, first)?;
+    for (number, other) in labs.iter().enumerate().skip(1) {
+        let ssh = |lab: &Lab, name: &str| -> PathBuf { lab.operator().home().join(".ssh").join(name) };
+        let identity = format!("  IdentityFile {}\n", ssh(other, "id_ed25519").display());
+        append(&ssh(first, "config"), &(fs::read_to_string(ssh(other, "config"))? + &identity))?;
+        append(&ssh(first, "known_hosts"), &fs::read_to_string(ssh(other, "known_hosts"))?)?;
+        let environment = first.operator().environment(&format!("node{number}"));
+        fs::create_dir_all(&environment)?;
+        let tfvars = other.operator().environment("lab").join("terraform.tfvars");
+        fs::copy(tfvars, environment.join("terraform.tfvars"))?;
+    }
+    Ok((one, runs(program, first)?))
+}
+
+fn append(file: &Path, text: &str) -> std::io::Result<()> {
+    OpenOptions::new().append(true).open(file)?.write_all(text.as_bytes())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,128 @@
+//! Guests, jobs and disks that no backup covers.
+
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
+
+use std::fs;
+
+use restore_e2e::{Ran, verify_backups};
+use restore_lab::{
+    lab::{CT, Lab, LabBuilder, VM},
+    sim::GuestKind,
+};
+
+const JOBS: &str = "/etc/pve/jobs.cfg";
+
+fn lab(jobs: &str) -> Lab {
+    LabBuilder::new().small().file(JOBS, jobs).start().unwrap()
+}
+
+fn any_age(lab: &Lab) -> Ran {
+    verify_backups(lab, &["--max-age", "90000d", "-v"])
+}
+
+fn job(id: &str, settings: &str) -> String {
+    format!("vzdump: {id}\n\tschedule 21:00\n\tstorage local\n{settings}\n")
+}
+
+#[test]
+fn a_guest_without_any_backup_is_an_error() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    let config = "/etc/pve/qemu-server/105.conf";
+    lab.write(config, "memory: 512\nname: forgotten\n").unwrap();
+    let _ = any_age(&lab).exits(2).says("105: guest-no-backup").says("forgotten");
+    fs::remove_file(lab.path(config)).unwrap();
+    let _ = any_age(&lab).exits(0);
+}
+
+#[rstest::rstest]
+#[case::none("", &["job-missing", "101: guest-in-no-job: no job names it"])]
+#[case::disabled("\tall 1\n\tenabled 0\n", &["job-disabled", "job-missing", "101: guest-in-no-job: job j names it and is disabled"])]
+#[case::excluded("\tall 1\n\texclude 101\n", &["101: guest-in-no-job: no job names it"])]
+#[case::listed("\tvmid 102,999\n", &["101: guest-in-no-job: no job names it"])]
+#[case::elsewhere("\tall 1\n\tnode pve9\n", &["101: guest-in-no-job: job j names it and runs on another node"])]
+fn a_guest_in_no_enabled_job_is_found(#[case] settings: &str, #[case] found: &[&str]) {
+    let jobs = if settings.is_empty() { String::new() } else { job("j", settings) };
+    let ran = any_age(&lab(&jobs)).exits(1);
+    let ran = found.iter().fold(ran, |ran, words| ran.says(words));
+    let only_101 = settings.contains("101") || settings.contains("102");
+    assert_eq!(ran.stdout.contains("102: guest-in-no-job"), !only_101, "{ran}");
+}
+
+#[test]
+fn the_age_of_the_newest_backup_counts_against_the_schedule_or_the_option() {
+    let lab = lab(&job("night", "\tall 1\n"));
+    let ran = verify_backups(&lab, &[]).exits(1);
+    let ran = ran.says("101: backup-stale: the newest is").says("1 d 06 h are allowed (job night: 21:00)");
+    assert_eq!(ran.stdout.matches("101: backup-stale").count(), 1, "older backups are no fault: {ran}");
+    let _ = verify_backups(&lab, &["--max-age", "48h"]).exits(1).says("2 d 00 h are allowed (--max-age)");
+    let _ = verify_backups(&lab, &["--max-age", "90000d"]).exits(0);
+}
+
+#[test]
+fn disks_in_no_backup_are_told() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    lab.add_to_config(GuestKind::Vm, VM, "scsi7: local-lvm:vm-101-disk-7,backup=0,size=1G").unwrap();
+    lab.add_to_config(GuestKind::Ct, CT, "mp5: /srv/share,mp=/srv/share").unwrap();
+    let _ = any_age(&lab).exits(0).says("101: disk-excluded: scsi7").says("102: disk-excluded: mp5");
+    lab.add_to_config(GuestKind::Ct, CT, "mp6: local-lvm:vm-102-disk-6,mp=/data,size=1G").unwrap();
+    let _ = any_age(&lab).exits(1).says("102: disk-not-backed-up: mp6");
+}
+
+#[test]
+fn a_guest_that_a_failed_restore_left_is_an_error() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    lab.write("/etc/pve/qemu-server/101.conf", "memory: 128\n").unwrap();
+    let _ = any_age(&lab).exits(2).says("101: guest-left-by-restore").says("restore-vm VMID");
+}
+
+#[rstest::rstest]
+#[case::nearly(88, 1, "storage-nearly-full: local: 8")]
+#[case::full(97, 2, "storage-full: local: 9")]
+fn a_full_storage_is_found(#[case] percent: u64, #[case] code: i32, #[case] words: &str) {
+    let lab = lab(&job("all", "\tall 1\n"));
+    lab.change_settings(|settings| {
+        let local = settings.storages.entry("local".to_owned()).or_default();
+        local.reserved = local.total / 100 * percent;
+    })
+    .unwrap();
+    let _ = any_age(&lab).exits(code).says(words);
+}
+
+#[test]
+fn silence_of_a_storage_is_never_taken_for_no_backup() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    lab.change_settings(|settings| settings.storages.entry("local".to_owned()).or_default().online = false)
+        .unwrap();
+    let ran = any_age(&lab).exits(2).says("storage-inactive: local");
+    assert!(!ran.stdout.contains("guest-no-backup"), "{ran}");
+}
+
+#[test]
+fn a_failed_last_run_is_found_and_a_warning_is_none() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    ended(&lab, "6A7C3E00", "", "WARNINGS: 1");
+    let _ = any_age(&lab).exits(0);
+    ended(&lab, "6A7C3E01", "", "ERROR: job errors");
+    ended(&lab, "6A7C3E02", "102", "ERROR: no space");
+    let ran = any_age(&lab).exits(2).says("102: backup-failed: no space").says("job-failed: 2026-");
+    assert!(!ran.stdout.contains("101: backup-failed"), "{ran}");
+    ended(&lab, "6A7C3E03", "", "OK");
+    assert!(!any_age(&lab).stdout.contains("job-failed"), "only the last run counts");
+}
+
+/// A backup task that ended.
+fn ended(lab: &Lab, began: &str, guest: &str, how: &str) {
+    let upid = format!("UPID:pve-prod:00001234:00112233:{began}:vzdump:{guest}:root@pam:");
+    let log = lab.node().unwrap().task_log(&upid);
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    fs::write(log, format!("INFO: starting\n\nTASK {how}\n")).unwrap();
+}
+
+#[test]
+fn a_backup_that_left_only_its_log_is_found() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    let log = "vzdump-qemu-101-2026_02_01-01_00_04.log";
+    let said = "INFO: Starting Backup of VM 101\nERROR: Backup of VM 101 failed - no space\n";
+    fs::write(lab.archive(log), said).unwrap();
+    let _ = any_age(&lab).exits(2).says("101: backup-failed: Backup of VM 101 failed - no space");
+}

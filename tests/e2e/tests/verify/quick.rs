@@ -1,0 +1,244 @@
+//! What can be seen without reading an archive.
+
+#![allow(clippy::unwrap_used, reason = "a test may end that way")]
+
+use std::{fs, path::Path};
+
+use restore_e2e::{Ran, verify_backups};
+use restore_lab::{
+    lab::{Lab, LabBuilder},
+    sim::backup_server::Verification,
+};
+
+const DUMP: &str = "/var/lib/vz/dump";
+/// Every archive of a lab is older than an operator would like.
+const ANY_AGE: [&str; 2] = ["--max-age", "90000d"];
+const DAYS: [&str; 5] = ["2026_01_26", "2026_01_27", "2026_01_28", "2026_01_29", "2026_01_30"];
+/// A time of the day for each way to compress.
+const WAYS: [(&str, &str, &str); 4] = [
+    ("zstd", "01_00_04", ".zst"),
+    ("gzip", "02_00_04", ".gz"),
+    ("lzo", "03_00_04", ".lzo"),
+    ("0", "04_00_04", ""),
+];
+
+/// A node with 40 archives: VM and container, five days, four ways to compress.
+fn forty() -> Lab {
+    let lab = LabBuilder::new().small().backups(&[]).file("/etc/pve/jobs.cfg", JOB).start().unwrap();
+    let dump = lab.path(DUMP);
+    for (way, time, _) in WAYS {
+        let words = ["vzdump", "101", "102", "--storage", "local", "--compress", way, "--remove", "0"];
+        let output = lab.on_node(&words).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for name in fresh(&dump) {
+            for day in DAYS {
+                fs::copy(dump.join(&name), dump.join(dated(&name, &format!("{day}-{time}")))).unwrap();
+            }
+            fs::remove_file(dump.join(name)).unwrap();
+        }
+    }
+    lab
+}
+
+const JOB: &str = "vzdump: nightly\n\tschedule 01:00\n\tstorage local\n\tall 1\n\tenabled 1\n";
+
+/// What was written just now, and not at the times of [`DAYS`].
+fn fresh(dump: &Path) -> Vec<String> {
+    let names = fs::read_dir(dump).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !DAYS.iter().any(|day| name.contains(day))).collect()
+}
+
+/// `vzdump-qemu-101-2026_01_30-12_00_00.vma.zst` with another date.
+fn dated(name: &str, date: &str) -> String {
+    let at = name.match_indices('-').nth(2).unwrap().0 + 1;
+    format!("{}{date}{}", &name[..at], &name[at + date.len()..])
+}
+
+fn vm(day: &str, way: usize) -> String {
+    format!("vzdump-qemu-101-{day}-{}.vma{}", WAYS[way].1, WAYS[way].2)
+}
+
+fn ct(day: &str, way: usize) -> String {
+    format!("vzdump-lxc-102-{day}-{}.tar{}", WAYS[way].1, WAYS[way].2)
+}
+
+fn quick(lab: &Lab) -> Ran {
+    verify_backups(lab, &[&ANY_AGE[..], &["-v"]].concat())
+}
+
+fn flat(ran: &Ran) -> String {
+    ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The archives that something was found about, by their file names.
+fn accused(ran: &Ran) -> Vec<String> {
+    let words = flat(ran);
+    let named = words.split(' ').filter_map(|word| word.strip_suffix(':'));
+    let mut names: Vec<_> = named.filter_map(|word| word.rsplit(['/']).next()).map(str::to_owned).collect();
+    names.retain(|name| name.starts_with("vzdump-"));
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn forty_healthy_archives_are_not_accused() {
+    let lab = forty();
+    let ran = quick(&lab).exits(0).says("40 backups: 0 errors, 0 warnings");
+    assert_eq!(accused(&ran), Vec::<String>::new(), "{ran}");
+}
+
+#[test]
+fn every_defect_is_found_with_its_code_and_nothing_else_is_accused() {
+    let lab = forty();
+    let at = |name: &str| lab.archive(name);
+    let mut expected = Vec::new();
+    let mut defect = |name: String, code: &'static str| {
+        expected.push((name.clone(), code));
+        name
+    };
+    fs::write(at(&defect(vm(DAYS[0], 0), "archive-empty")), "").unwrap();
+    lab.truncate_archive(&defect(vm(DAYS[0], 3), "archive-header"), 1).unwrap();
+    lab.truncate_archive(&defect(ct(DAYS[0], 1), "archive-header"), 1).unwrap();
+    flip(&at(&defect(vm(DAYS[1], 3), "archive-header")), 4096);
+    flip(&at(&defect(vm(DAYS[1], 0), "archive-header")), 2);
+    flip(&at(&defect(ct(DAYS[1], 3), "archive-header")), 100);
+    fs::remove_file(at(&defect(vm(DAYS[2], 1), "archive-missing"))).unwrap();
+    // A gzip that says that it is zstd, and a container's archive that says that it is a VM's.
+    fs::rename(at(&vm(DAYS[3], 1)), at(&defect(vm(DAYS[3], 0), "archive-wrong-type"))).unwrap();
+    fs::rename(at(&ct(DAYS[3], 3)), at(&defect(vm(DAYS[3], 3), "archive-wrong-type"))).unwrap();
+    remove_log(&at(&vm(DAYS[3], 1)));
+    remove_log(&at(&ct(DAYS[3], 3)));
+    without_config(&at(&defect(ct(DAYS[2], 3), "archive-config-missing")));
+    let log = at(&defect(vm(DAYS[4], 2), "backup-log-error")).with_extension("").with_extension("log");
+    fs::write(log, "INFO: Starting Backup of VM 101 (qemu)\nERROR: Backup of VM 101 failed - no\n").unwrap();
+    let half = defect("vzdump-qemu-101-2026_01_25-01_00_04.vma.dat".to_owned(), "backup-unfinished");
+    fs::write(at(&half), "half").unwrap();
+    let work = defect("vzdump-qemu-101-2026_01_25-01_00_04.tmp".to_owned(), "backup-unfinished");
+    fs::create_dir(at(&work)).unwrap();
+    fs::write(at("holiday\nphoto.jpg"), "x").unwrap();
+    fs::write(at("web01.vma.zst"), "x").unwrap();
+
+    let ran = quick(&lab).exits(2);
+    let words = flat(&ran);
+    for (name, code) in &expected {
+        // What is gone is known by its log, which has no ending.
+        let name = if *code == "archive-missing" { name.split('.').next().unwrap() } else { name };
+        assert!(words.contains(&format!("{name}: {code}: ")), "{name}: {code} is not in\n{ran}");
+    }
+    let mut names: Vec<_> = expected
+        .iter()
+        .map(|(name, code)| {
+            if *code == "archive-missing" { name.split('.').next().unwrap().to_owned() } else { name.clone() }
+        })
+        .collect();
+    names.sort();
+    let accused: Vec<_> = accused(&ran).into_iter().map(|n| n.replace("local:backup/", "")).collect();
+    assert_eq!(accused, names, "{ran}");
+    let _ = ran.says("file-foreign").says("holiday\\nphoto.jpg").says("web01.vma.zst");
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[at] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+fn remove_log(archive: &Path) {
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    let stem = name.split('.').next().unwrap();
+    fs::remove_file(archive.with_file_name(format!("{stem}.log"))).unwrap();
+}
+
+/// The same archive with another name for the member that holds the configuration.
+fn without_config(archive: &Path) {
+    let mut bytes = fs::read(archive).unwrap();
+    let name = b"./etc/vzdump/pct.conf";
+    assert_eq!(&bytes[..name.len()], name);
+    bytes[name.len() - 1] = b'g';
+    // The checksum of a tar header is the sum of its bytes, in octal.
+    let field = String::from_utf8_lossy(&bytes[148..156]).into_owned();
+    let digits = field.trim_matches(['\0', ' ']);
+    let sum = i64::from_str_radix(digits, 8).unwrap() + i64::from(b'g') - i64::from(b'f');
+    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    fs::write(archive, bytes).unwrap();
+}
+
+#[test]
+fn what_a_running_backup_writes_is_not_accused() {
+    let lab = forty();
+    fs::write(lab.archive("vzdump-qemu-101-2026_02_01-01_00_04.vma.dat"), "half").unwrap();
+    let _ = quick(&lab).exits(1).says("backup-unfinished");
+    // A task at work keeps its log locked.
+    let upid = "UPID:pve-prod:00001234:00112233:697C3E00:vzdump:101:root@pam:";
+    let log = lab.node().unwrap().task_log(upid);
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    let running = fs::File::create(log).unwrap();
+    running.lock().unwrap();
+    let _ = quick(&lab).exits(0);
+    drop(running);
+    let _ = quick(&lab).exits(2).says("backup-unfinished").says("backup-failed: unexpected status");
+}
+
+#[test]
+fn one_connection_and_two_executions_a_node() {
+    let lab = LabBuilder::new().small().start().unwrap();
+    let before = lab.inventory().unwrap();
+    let _ = quick(&lab);
+    assert_eq!(lab.executions().unwrap().len(), 2, "{:#?}", lab.executions().unwrap());
+    assert_eq!(lab.server().unwrap().connections(), 1);
+    assert_eq!(lab.inventory().unwrap(), before, "a look changes nothing");
+}
+
+#[test]
+fn a_backup_servers_own_verdict_is_reported() {
+    const GOOD: &str = "2026-01-29T23:30:00Z";
+    const BAD: &str = "2026-01-30T23:30:00Z";
+    let lab = LabBuilder::new().small().backup_server("pbs", &[GOOD, BAD]).start().unwrap();
+    let verdict = |time: &str, state: &str| {
+        let found = Verification::new(state, 1_770_000_000);
+        lab.change_snapshot(&format!("pbs:backup/vm/101/{time}"), |about| about.verification = Some(found))
+            .unwrap();
+    };
+    verdict(GOOD, "ok");
+    verdict(BAD, "failed");
+    let ran = quick(&lab).exits(2);
+    let ran = ran.says(&format!("pbs:backup/vm/101/{BAD}: snapshot-damaged"));
+    let ran = ran.says(&format!("pbs:backup/ct/102/{BAD}: snapshot-never-verified"));
+    assert!(!flat(&ran).contains(&format!("{GOOD}: snapshot-damaged")), "{ran}");
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_is_an_error_and_the_others_are_checked() {
+    const NOBODY: &str = "127.254.254.254";
+    let lab = LabBuilder::new().small().start().unwrap();
+    let config = lab.operator().home().join(".ssh/config");
+    let known = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{known}Host {NOBODY}\n  Port 1\n")).unwrap();
+    let endpoint = format!("proxmox_endpoint = \"https://{NOBODY}:8006\"\ndefault_node = \"pve-lab\"\n");
+    fs::write(lab.operator().environment("lab").join("terraform.tfvars"), endpoint).unwrap();
+    let ran = quick(&lab).exits(2).says("could-not-check").says(NOBODY);
+    let _ = ran.says("2 nodes, 2 guests, 4 backups: 1 error");
+    let _ = verify_backups(&lab, &["--node", "pve-prod", "--max-age", "90000d"]).says("1 node, 2 guests");
+    let _ = verify_backups(&lab, &["--node", "nobody"]).exits(2).says("nobody");
+}
+
+#[test]
+fn two_nodes_are_looked_at_in_one_run() {
+    let (lab, other) = (forty(), LabBuilder::new().small().file("/etc/pve/jobs.cfg", JOB).start().unwrap());
+    let ssh = |lab: &Lab, name: &str| lab.operator().home().join(".ssh").join(name);
+    let add = |name: &str, more: &str| {
+        let text =
+            fs::read_to_string(ssh(&lab, name)).unwrap() + &fs::read_to_string(ssh(&other, name)).unwrap();
+        fs::write(ssh(&lab, name), text + more).unwrap();
+    };
+    add("config", &format!("  IdentityFile {}\n", ssh(&other, "id_ed25519").display()));
+    add("known_hosts", "");
+    let tfvars = |lab: &Lab| lab.operator().environment("lab").join("terraform.tfvars");
+    fs::copy(tfvars(&other), tfvars(&lab)).unwrap();
+    fs::write(other.archive("vzdump-qemu-101-2026_01_30-01_00_04.vma.zst"), "").unwrap();
+    let _ = quick(&lab).exits(2).says("archive-empty").says("2 nodes, 4 guests, 44 backups: 1 error");
+    let _ = verify_backups(&lab, &["--env", "prod", "--max-age", "90000d"]).exits(0).says("1 node");
+    let only = verify_backups(&lab, &["--vmid", "102", "--max-age", "90000d"]).exits(0);
+    let _ = only.says("2 nodes, 2 guests, 22 backups");
+}
