@@ -72,7 +72,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     match check(&frame) {
         Ok(report) => show(&frame, &report),
         Err(error) if error.is::<Interrupted>() => {
-            complain("interrupted; nothing was changed");
+            complain("interrupted; nothing on any node was changed");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {

@@ -1,11 +1,19 @@
 //! Every version of every state, and whether it could be restored.
 
-use std::{env, sync::Mutex, thread};
+use std::{
+    env,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use jiff::Timestamp;
 use restore_common::{
     homelab::{Backend, Environment, HomelabError, Project, S3Backend, StateStore},
-    s3::{Bucket, Object, S3Error, Trouble, Version, Versioning},
+    interrupt::Interrupt,
+    s3::{Bucket, Object, S3Error, Version, Versioning},
     state::{self, Cache, Document, StateError, Summary},
 };
 
@@ -21,7 +29,8 @@ const DEFAULT_WORKSPACE: &str = "default";
 
 /// Looks at the states of all environments at the same time.
 pub fn look(frame: &Frame<'_>, project: &Project, environments: &[Environment]) -> Vec<BucketPart> {
-    let look = Look { project, cache: (!frame.cli.common.dry_run).then(|| Cache::new(&frame.state)) };
+    let cache = (!frame.cli.common.dry_run).then(|| Cache::new(&frame.state));
+    let look = Look { project, cache, interrupt: &frame.interrupt };
     let parts = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for (index, environment) in environments.iter().enumerate() {
@@ -43,6 +52,7 @@ struct Look<'a> {
     project: &'a Project,
     /// Nothing is kept in a dry run.
     cache: Option<Cache>,
+    interrupt: &'a Interrupt,
 }
 
 impl Look<'_> {
@@ -93,8 +103,10 @@ impl Look<'_> {
             Ok(opened) => opened,
             Err(error) => return vec![unreachable(name, store, &error)],
         };
+        // One that was deleted is gone on purpose.
+        let there = others.iter().filter(|version| version.is_current && !version.is_marker);
         let mut workspaces: Vec<&str> =
-            others.iter().filter_map(|version| block.workspace_of(&version.key)).collect();
+            there.filter_map(|version| block.workspace_of(&version.key)).collect();
         workspaces.sort_unstable();
         workspaces.dedup();
         let all = std::iter::once(DEFAULT_WORKSPACE).chain(workspaces);
@@ -124,30 +136,88 @@ impl Look<'_> {
                 part.findings.push(Finding::new(&codes::NONE, format!("nothing at `{key}`")));
             }
             Ok(versions) => {
-                let keep = |bytes: &[u8]| self.keep(environment, workspace, bytes);
-                judge(&mut part, bucket, &versions, &keep);
+                self.judge(&mut part, bucket, &versions);
+                part.findings.extend(self.keep_newest(&part.versions, environment, workspace, bucket, key));
             }
-            Err(error) => part.findings.push(Finding::new(&codes::COULD_NOT_CHECK, error.to_string())),
+            Err(error) => part.findings.push(could_not(&error)),
         }
         part.findings.extend(left_lock(bucket, key));
         part
     }
 
-    fn keep(&self, environment: &str, workspace: &str, bytes: &[u8]) -> Option<Finding> {
-        let error = self.cache.as_ref()?.keep(environment, workspace, bytes).err()?;
-        Some(Finding::new(&codes::NOT_KEPT, error.to_string()))
+    /// Keeps the newest sound state on this machine.
+    fn keep_newest(
+        &self,
+        versions: &[VersionPart],
+        environment: &str,
+        workspace: &str,
+        bucket: &Bucket,
+        key: &str,
+    ) -> Option<Finding> {
+        let cache = self.cache.as_ref()?;
+        let is_sound = |version: &&VersionPart| {
+            version.serial.is_some() && version.findings.iter().all(|finding| *finding.code != codes::TAG)
+        };
+        let sound = versions.iter().find(is_sound)?;
+        let words = match bucket.get(key, Some(&sound.id)) {
+            Ok(object) => cache.keep(environment, workspace, &object.bytes).err()?.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Some(Finding::new(&codes::NOT_KEPT, words))
+    }
+
+    /// Reads every version, and compares each with the one before it. What the server does not give because it went away
+    /// meanwhile is not taken for damage.
+    fn judge(&self, part: &mut BucketPart, bucket: &Bucket, versions: &[Version]) {
+        let wanted: Vec<Version> = versions.iter().filter(|version| !version.is_marker).cloned().collect();
+        let is_gone = AtomicBool::new(false);
+        let go_on = || !is_gone.load(Ordering::SeqCst) && !self.interrupt.requested();
+        let take = |_: &Version, object: Result<Object, S3Error>| match object {
+            Err(error) if error.trouble.is_outage() => {
+                is_gone.store(true, Ordering::SeqCst);
+                Err(error)
+            }
+            object => Ok(look_at(object)),
+        };
+        let read = bucket.get_each_while(&wanted, state::at_once(&wanted), &go_on, take);
+        if let Some(error) = read.iter().flatten().find_map(|read| read.as_ref().err()) {
+            part.findings.push(could_not(error));
+        }
+        let mut read = read.into_iter().map(|read| read.and_then(Result::ok));
+        for version in versions {
+            let seen = if version.is_marker { None } else { read.next().flatten() };
+            let (summary, findings) =
+                seen.map_or_else(Default::default, |seen| (seen.summary, seen.findings));
+            part.versions.push(VersionPart {
+                id: version.id.clone(),
+                written: version.written.as_second(),
+                size: version.size,
+                serial: summary.as_ref().map(|summary| summary.serial),
+                lineage: summary.map(|summary| summary.lineage),
+                current: version.is_current,
+                findings,
+            });
+        }
+        if let Some(current) = versions.iter().find(|version| version.is_current) {
+            about_current(part, current);
+        }
+        compare(part);
     }
 }
 
 /// A server, or a bucket, that could not be asked.
 fn unreachable(environment: &str, store: &StateStore, error: &S3Error) -> BucketPart {
-    let words = format!("{error}; {}", error.trouble.advice());
     BucketPart {
         environment: environment.to_owned(),
         place: format!("{}/{} at {}", store.bucket, store.key, store.endpoint.url),
         versions: Vec::new(),
-        findings: vec![Finding::new(&codes::COULD_NOT_CHECK, words)],
+        findings: vec![could_not(error)],
     }
+}
+
+/// That something could not be asked, and what to do about it.
+fn could_not(error: &S3Error) -> Finding {
+    Finding::new(&codes::COULD_NOT_CHECK, format!("{error}; {}", error.trouble.advice()))
 }
 
 /// What one version turned out to be.
@@ -156,47 +226,13 @@ struct Seen {
     findings: Vec<Finding>,
 }
 
-/// Reads every version, and compares each with the one before it. `keep` gets the current state, or the newest good one.
-fn judge(
-    part: &mut BucketPart,
-    bucket: &Bucket,
-    versions: &[Version],
-    keep: &dyn Fn(&[u8]) -> Option<Finding>,
-) {
-    let wanted: Vec<Version> = versions.iter().filter(|version| !version.is_marker).cloned().collect();
-    let mut seen = bucket.get_each(&wanted, state::at_once(&wanted), |_, object| look_at(object)).into_iter();
-    let current = versions.iter().find(|version| version.is_current);
-    for version in versions {
-        let seen = if version.is_marker { None } else { seen.next() };
-        let (summary, findings) = seen.map_or_else(Default::default, |seen| (seen.summary, seen.findings));
-        part.versions.push(VersionPart {
-            id: version.id.clone(),
-            written: version.written.as_second(),
-            size: version.size,
-            serial: summary.as_ref().map(|summary| summary.serial),
-            lineage: summary.map(|summary| summary.lineage),
-            current: version.is_current,
-            findings,
-        });
-    }
-    if let Some(current) = current {
-        about_current(part, current);
-    }
-    compare(part);
-    let newest_good = part.versions.iter().find(|version| version.serial.is_some());
-    if let Some(good) = newest_good
-        && let Ok(object) = bucket.get(&versions[0].key, Some(&good.id))
-    {
-        part.findings.extend(keep(&object.bytes));
-    }
-}
-
 fn about_current(part: &mut BucketPart, current: &Version) {
     if current.is_marker {
         let words = format!("deleted {}", current.written.strftime("%F %T UTC"));
         part.findings.push(Finding::new(&codes::DELETED, words));
     } else if let Some(version) = part.versions.iter().find(|version| version.current)
         && version.serial.is_none()
+        && !version.findings.is_empty()
     {
         let words = version.findings.first().map(|finding| finding.words.clone()).unwrap_or_default();
         part.findings.push(Finding::new(&codes::UNUSABLE, words));
@@ -260,9 +296,11 @@ fn compare(part: &mut BucketPart) {
 fn left_lock(bucket: &Bucket, key: &str) -> Option<Finding> {
     let now = Timestamp::now();
     match state::holder(bucket, key) {
-        Ok(Some(lock)) if lock.is_old(now) => Some(Finding::new(&codes::LOCKED, lock.describe(now))),
+        // A lock that does not say since when is one all the same.
+        Ok(Some(lock)) if lock.is_old(now) || lock.created.parse::<Timestamp>().is_err() => {
+            Some(Finding::new(&codes::LOCKED, lock.describe(now)))
+        }
         Ok(_) => None,
-        Err(error) if error.trouble == Trouble::NoObject => None,
-        Err(error) => Some(Finding::new(&codes::COULD_NOT_CHECK, error.to_string())),
+        Err(error) => Some(could_not(&error)),
     }
 }

@@ -78,6 +78,8 @@ pub struct Object {
     pub version: Option<String>,
     /// Its entity tag, for conditions.
     pub etag: Option<String>,
+    /// Whether the server encrypts it with a key that is not its own: then the entity tag is no MD5, whatever it looks like.
+    pub is_encrypted: bool,
 }
 
 impl Object {
@@ -85,7 +87,8 @@ impl Object {
     /// parts or is encrypted by the server.
     pub fn fits_its_tag(&self) -> Option<bool> {
         let tag = self.etag.as_deref()?.trim_matches('"');
-        let is_md5 = tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_md5 =
+            !self.is_encrypted && tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
         let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
         let sum = Md5::digest(&self.bytes).iter().fold(String::new(), hex);
         is_md5.then(|| sum.eq_ignore_ascii_case(tag))
@@ -95,12 +98,12 @@ impl Object {
 /// Contents may be secret.
 impl std::fmt::Debug for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { bytes, version, etag } = self;
+        let Self { bytes, version, etag, .. } = self;
         f.debug_struct("Object")
             .field("bytes", &bytes.len())
             .field("version", version)
             .field("etag", etag)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -218,7 +221,10 @@ impl Bucket {
         };
         let query: Vec<_> = version.into_iter().map(|id| ("versionId", id)).collect();
         let answer = self.read(&what, self.url_of(&what, key)?, &query)?;
+        let key = answer.header("x-amz-server-side-encryption");
+        let own_key = answer.header("x-amz-server-side-encryption-customer-algorithm");
         Ok(Object {
+            is_encrypted: own_key.is_some() || key.is_some_and(|key| key.starts_with("aws:kms")),
             version: answer.header("x-amz-version-id"),
             etag: answer.header("etag"),
             bytes: answer.body,
@@ -233,6 +239,17 @@ impl Bucket {
         at_once: NonZeroUsize,
         take: impl Fn(&Version, Result<Object, S3Error>) -> T + Sync,
     ) -> Vec<T> {
+        self.get_each_while(versions, at_once, &|| true, take).into_iter().flatten().collect()
+    }
+
+    /// The same as long as it makes sense to `go_on`: `None` stands for what was not read any more.
+    pub fn get_each_while<T: Send>(
+        &self,
+        versions: &[Version],
+        at_once: NonZeroUsize,
+        go_on: &(dyn Fn() -> bool + Sync),
+        take: impl Fn(&Version, Result<Object, S3Error>) -> T + Sync,
+    ) -> Vec<Option<T>> {
         let next = AtomicUsize::new(0);
         let taken: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(versions.len()));
         thread::scope(|scope| {
@@ -240,7 +257,7 @@ impl Bucket {
                 scope.spawn(|| {
                     while let Some((index, version)) = {
                         let index = next.fetch_add(1, Ordering::SeqCst);
-                        versions.get(index).map(|version| (index, version))
+                        versions.get(index).filter(|_| go_on()).map(|version| (index, version))
                     } {
                         let made = take(version, self.get(&version.key, Some(&version.id)));
                         taken.lock().unwrap_or_else(PoisonError::into_inner).push((index, made));
@@ -248,9 +265,11 @@ impl Bucket {
                 });
             }
         });
-        let mut taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
-        taken.sort_by_key(|(index, _)| *index);
-        taken.into_iter().map(|(_, made)| made).collect()
+        let mut all: Vec<Option<T>> = versions.iter().map(|_| None).collect();
+        for (index, made) in taken.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            all[index] = Some(made);
+        }
+        all
     }
 
     /// Writes an object under a condition; gives the id of its version where the server tells. It is tried once: a write
@@ -339,4 +358,23 @@ fn newest_first(a: &Version, b: &Version) -> std::cmp::Ordering {
 fn read_authority(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path)
         .map_err(|error| format!("the certificates in `{}` cannot be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::fits("\"9dd4e461268c8034f5c8564e155c67a6\"", false, Some(true))]
+    #[case::another("9dd4e461268c8034f5c8564e155c67a7", false, Some(false))]
+    #[case::in_parts("\"9dd4e461268c8034f5c8564e155c67a6-2\"", false, None)]
+    #[case::encrypted("00000000000000000000000000000000", true, None)]
+    fn a_tag_says_something_only_when_it_is_an_md5(
+        #[case] tag: &str,
+        #[case] is_encrypted: bool,
+        #[case] fits: Option<bool>,
+    ) {
+        let object = Object { bytes: b"x".to_vec(), version: None, etag: Some(tag.to_owned()), is_encrypted };
+        assert_eq!(object.fits_its_tag(), fits);
+    }
 }

@@ -109,6 +109,32 @@ fn a_bucket_without_versions_a_lock_and_other_workspaces_are_seen(
     assert_eq!(codes(&part["findings"]), ["state-locked", "state-unversioned"]);
     let blue = looked(&states, "lab (workspace blue)", &[]);
     assert_eq!(codes(&blue["findings"]), ["state-unusable"]);
+
+    // A workspace that was deleted is gone on purpose; a lock that says nothing is one all the same.
+    admin.set_versioning(&bucket, "Enabled").unwrap();
+    admin.delete(&bucket, &format!("env:/blue/{KEY}"), None).unwrap();
+    admin.put(&bucket, &format!("{KEY}.tflock"), b"?").unwrap();
+    let report = states.verify(&["--json"]).report();
+    let parts = report["states"].as_array().unwrap();
+    assert!(!parts.iter().any(|part| part["environment"] == "lab (workspace blue)"), "{report:#}");
+    assert_eq!(codes(&looked(&states, "lab", &[])["findings"]), ["state-locked"]);
+}
+
+/// What it does not give any more is not damaged, and is not asked for a thousand times.
+#[test]
+fn a_server_that_goes_away_meanwhile_is_said_once() {
+    let Some(states) = States::embedded() else { return };
+    let (admin, bucket) = (states.admin(), terraform::bucket("prod"));
+    for serial in 1..=150 {
+        admin.put(&bucket, KEY, &state(serial, "a")).unwrap();
+    }
+    states.server.watch(|seen| {
+        let is_read = seen.method == "GET" && seen.query.contains("versionId");
+        is_read.then_some(restore_lab::s3::Fault::Unavailable)
+    });
+    let part = looked(&states, "prod", &[]);
+    assert_eq!(codes(&part["findings"]), ["state-could-not-check"]);
+    assert!(of_versions(&part).iter().all(Vec::is_empty), "no version is accused: {part:#}");
 }
 
 #[test]
@@ -129,7 +155,9 @@ fn bytes_that_do_not_fit_their_tag_are_found() {
     admin.put(&bucket, KEY, &state(1, "a")).unwrap();
     assert_eq!(of_versions(&looked(&states, "prod", &[])), [Vec::<String>::new()]);
     states.server.always(restore_lab::s3::Fault::WrongEtag);
+    std::fs::remove_dir_all(states.memory().join("states")).unwrap();
     assert_eq!(of_versions(&looked(&states, "prod", &[])), [["state-damaged"]]);
+    assert!(walk(&states.memory().join("states")).is_empty(), "it is not kept");
 }
 
 #[test]
