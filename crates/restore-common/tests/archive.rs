@@ -394,3 +394,87 @@ fn a_bomb_is_only_read() {
     let bomb = encoder.finish().unwrap();
     assert_eq!(defect(&bomb, GuestKind::Qemu, Compression::Zstd).damage, Damage::Damaged);
 }
+
+/// All clusters of a disk of 100 GiB: first every other one, then the rest, as a busy guest's writes may order them.
+#[test]
+fn a_disk_in_any_order_is_whole() {
+    const CLUSTERS: u32 = 100 << 14;
+    let mut bytes = header(u64::from(CLUSTERS) << 16);
+    let scattered: Vec<_> = (0..CLUSTERS).step_by(2).chain((1..CLUSTERS).step_by(2)).collect();
+    for clusters in scattered.chunks(59) {
+        let slots: Vec<_> = clusters.iter().map(|cluster| (1, *cluster, 0)).collect();
+        bytes.extend(extent(&[9; 16], &slots));
+    }
+    read(&bytes, GuestKind::Qemu, Compression::None).unwrap();
+}
+
+/// A member's size from an extended header, the largest there is.
+#[test]
+fn the_largest_size_is_no_number_to_add() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind: tar::EntryType, content: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_entry_type(kind);
+        builder.append_data(&mut header, name, content).unwrap();
+    };
+    add("./a", tar::EntryType::Regular, b"some");
+    add("./b", tar::EntryType::XHeader, b"29 size=18446744073709551615\n");
+    add("./b", tar::EntryType::Regular, b"some");
+    let bytes = builder.into_inner().unwrap();
+    assert_eq!(defect(&bytes, GuestKind::Lxc, Compression::None).damage, Damage::Damaged);
+}
+
+/// The header again, with this name of its disk.
+fn header_with_name(name: &[u8]) -> Vec<u8> {
+    let mut bytes = header(131_072);
+    let blob = [&u16::try_from(name.len() + 1).unwrap().to_le_bytes()[..], name, b"\0"].concat();
+    bytes[12_289..].fill(0);
+    bytes[12_289..12_289 + blob.len()].copy_from_slice(&blob);
+    seal(&mut bytes, 32);
+    bytes
+}
+
+#[test]
+fn a_disk_whose_name_is_no_text_is_a_disk() {
+    let bytes = header_with_name(b"drive-\xffcsi0");
+    assert_eq!(defect(&bytes, GuestKind::Qemu, Compression::None).damage, Damage::Incomplete);
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_refused() {
+    let bytes = [header_with_name(b"drive/scsi0"), extent(&[9; 16], &[(1, 0, 0), (1, 1, 0)])].concat();
+    assert_eq!(defect(&bytes, GuestKind::Qemu, Compression::None).damage, Damage::Damaged);
+}
+
+#[test]
+fn memory_of_a_guest_need_not_fill_its_size() {
+    let bytes = [header_with_name(b"vmstate"), extent(&[9; 16], &[(1, 0, 0)])].concat();
+    read(&bytes, GuestKind::Qemu, Compression::None).unwrap();
+}
+
+/// Puts the right sum into a header of a tar.
+fn seal_member(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
+fn a_container_that_lies_is_no_reason_to_panic() {
+    let whole = container();
+    let headers: Vec<_> =
+        (0..whole.len()).step_by(512).filter(|at| whole[at + 257..].starts_with(b"ustar")).collect();
+    let mut refused = 0;
+    for (place, bit) in places(headers.len() * 512) {
+        let mut bytes = whole.clone();
+        let at = headers[place / 512];
+        bytes[at + place % 512] ^= bit;
+        // Sizes and kinds are what leads astray.
+        bytes[at + 124 + place % 12] = bit.rotate_left(3) | 0x30;
+        bytes[at + 156] = b"0157xgLKSDV"[place % 11];
+        seal_member(&mut bytes[at..at + 512]);
+        refused += usize::from(read(&bytes, GuestKind::Lxc, Compression::None).is_err());
+    }
+    assert!(refused > 1000, "{refused} of 2000");
+}

@@ -135,3 +135,21 @@ impl Block<'_> {
         if whole { Ok(self.output) } else { Err(Nonsense) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_block_is_taken_whole_or_not_at_all(input in prop::collection::vec(any::<u8>(), 0..80), size in 0_usize..4096) {
+            if let Ok(output) = decompress(&input, size) {
+                prop_assert_eq!(output.len(), size);
+            }
+        }
+    }
+}

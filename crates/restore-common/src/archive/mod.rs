@@ -5,9 +5,9 @@
 //! cut where it looks whole. A plain `.vma` or `.tar` has no checksum over its data: what changed there is told by the
 //! SHA-256, once it was recorded.
 
+mod clusters;
 mod lzo;
 mod lzop;
-mod ranges;
 mod source;
 mod stream;
 mod tar;

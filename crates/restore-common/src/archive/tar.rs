@@ -39,7 +39,6 @@ pub(super) fn read<R: Read>(stream: &mut Stream<R>, extent: Extent) -> Result<Co
         contents.members += 1;
         // A hard link says how large the file is that it stands for; nothing of that follows.
         let stored = if header.kind() == b'1' { 0 } else { size };
-        contents.data += stored;
         if header.is_named(CONFIG) {
             contents.config = Some(String::from_utf8_lossy(&take(stream, stored)?).into_owned());
             if extent == Extent::Head {
@@ -51,6 +50,8 @@ pub(super) fn read<R: Read>(stream: &mut Stream<R>, extent: Extent) -> Result<Co
         } else {
             skip(stream, stored)?;
         }
+        // Only now it is known to be no lie.
+        contents.data += stored;
     }
     drain(stream)?;
     Ok(contents)

@@ -3,15 +3,16 @@
 //! Every check of the real reader is made here, and two more: each cluster of each disk has to be there (`vma verify` does
 //! not look), and what the real program answers with an assertion is an error like any other.
 
-use std::io::Read;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    ops::Range,
+};
 
 use md5::{Digest as _, Md5};
 
-use super::{
-    Contents, Damage, Defect, Extent,
-    ranges::{Added, Ranges},
-    stream::Stream,
-};
+use super::{Contents, Damage, Defect, Extent, clusters::Clusters, stream::Stream};
 
 /// Up to here every header is the same size.
 const FIXED: usize = 12_288;
@@ -25,12 +26,20 @@ const BLOCK: usize = 4096;
 const CLUSTER: u64 = 65_536;
 const SECTOR: u64 = 512;
 /// Device ids are one byte; 0 is "no slot" and the last one is reserved.
-const IDS: std::ops::Range<usize> = 1..255;
+const IDS: Range<usize> = 1..255;
 /// How clusters are remembered by the real reader: in words of so many.
 const WORD: u64 = 64;
 /// The memory of a guest has rules of its own.
 const VMSTATE: &str = "vmstate";
 const CONFIG: &str = "qemu-server.conf";
+/// Where the positions of names and texts stand, and how many there are of each.
+const CONFIG_NAMES: usize = 2044;
+const CONFIG_TEXTS: usize = 3068;
+const DEVICES: usize = 4096;
+const ENTRIES: usize = 256;
+/// More pages of clusters than this are begun by no backup at the same time: it would be 15 TiB of disks, written everywhere
+/// ahead of the reading of them. It keeps a hostile archive from taking memory.
+const MOST_PAGES: usize = 60_000;
 
 /// A disk in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +53,7 @@ pub struct Device {
 /// A disk, and which of its clusters were seen.
 struct Disk {
     device: Device,
-    seen: Ranges,
+    seen: Clusters,
     /// The cluster that has to come next, for the memory of a guest.
     next: u64,
 }
@@ -109,23 +118,35 @@ fn read_header<R: Read>(stream: &mut Stream<R>) -> Result<Header, Defect> {
     let Some(blobs) = offset.checked_add(length).and_then(|end| bytes.get(offset..end)) else {
         return wrong(52, format!("wrong vma blob buffer size {offset}/{length}"));
     };
-    let blobs = Blobs::read(blobs);
+    let blobs = Blobs::read(blobs, &positions(&bytes));
     let config = configuration(&bytes, &blobs)?;
-    Ok(Header { uuid: array(&bytes, 8), config, disks: disks(&bytes, &blobs) })
+    Ok(Header { uuid: array(&bytes, 8), config, disks: disks(&bytes, &blobs)? })
+}
+
+/// All positions in the blob buffer that the header names.
+fn positions(bytes: &[u8]) -> BTreeSet<usize> {
+    let entry = |index| {
+        [CONFIG_NAMES + 4 * index, CONFIG_TEXTS + 4 * index, DEVICES + 32 * index]
+            .map(|at| u32_at(bytes, at) as usize)
+    };
+    (0..ENTRIES).flat_map(entry).collect()
 }
 
 /// The configuration of the guest. Every other one has to be readable, too.
 fn configuration(bytes: &[u8], blobs: &Blobs<'_>) -> Result<Option<String>, Defect> {
     let mut found = None;
-    for index in 0..256 {
-        let (name, data) = (u32_at(bytes, 2044 + 4 * index), u32_at(bytes, 3068 + 4 * index));
+    for index in 0..ENTRIES {
+        let at = CONFIG_NAMES + 4 * index;
+        let (name, data) = (u32_at(bytes, at), u32_at(bytes, CONFIG_TEXTS + 4 * index));
         if name == 0 || data == 0 {
             continue;
         }
         let (Some(name), Some(data)) = (blobs.name(name), blobs.get(data)) else {
-            let offset = (2044 + 4 * index) as u64;
-            return Err(Defect::new(Damage::Damaged, offset, "vma contains invalid data pointers"));
+            return Err(Defect::new(Damage::Damaged, at as u64, "vma contains invalid data pointers"));
         };
+        if name.contains('/') || matches!(&*name, "" | "." | "..") {
+            return Err(no_file(at, &name));
+        }
         if name == CONFIG {
             found = Some(String::from_utf8_lossy(data).into_owned());
         }
@@ -133,48 +154,55 @@ fn configuration(bytes: &[u8], blobs: &Blobs<'_>) -> Result<Option<String>, Defe
     Ok(found)
 }
 
-fn disks(bytes: &[u8], blobs: &Blobs<'_>) -> Vec<Option<Disk>> {
+fn disks(bytes: &[u8], blobs: &Blobs<'_>) -> Result<Vec<Option<Disk>>, Defect> {
     let disk = |id: usize| {
-        let at = 4096 + 32 * id;
+        let at = DEVICES + 32 * id;
         let size = u64::from_be_bytes(array(bytes, at + 8));
-        let name = blobs.name(u32_at(bytes, at)).filter(|_| IDS.contains(&id) && size > 0)?;
-        let device = Device { name: name.to_owned(), size };
-        Some(Disk { device, seen: Ranges::default(), next: 0 })
+        let Some(name) = blobs.name(u32_at(bytes, at)).filter(|_| IDS.contains(&id) && size > 0) else {
+            return Ok(None);
+        };
+        if name.contains('/') {
+            return Err(no_file(at, &name));
+        }
+        let device = Device { name: name.into_owned(), size };
+        Ok(Some(Disk { device, seen: Clusters::default(), next: 0 }))
     };
-    (0..256).map(disk).collect()
+    (0..ENTRIES).map(disk).collect()
 }
 
-/// The pieces of the blob buffer: position of each, and where it lies.
-struct Blobs<'a> {
-    buffer: &'a [u8],
-    found: std::collections::BTreeMap<usize, std::ops::Range<usize>>,
+/// Everything in an archive becomes a file of that name when it is extracted.
+fn no_file(at: usize, name: &str) -> Defect {
+    Defect::new(Damage::Damaged, at as u64, format!("no file can have the name `{name}`"))
 }
+
+/// The pieces of the blob buffer that are wanted, by their positions. Others are not kept: there may be millions.
+struct Blobs<'a>(BTreeMap<usize, &'a [u8]>);
 
 impl<'a> Blobs<'a> {
     /// One that crosses the end is dropped.
-    fn read(buffer: &'a [u8]) -> Self {
-        let mut found = std::collections::BTreeMap::new();
+    fn read(buffer: &'a [u8], wanted: &BTreeSet<usize>) -> Self {
+        let mut found = BTreeMap::new();
         let mut at = 1;
         while let Some(length) = buffer.get(at..at + 2) {
             let start = at + 2;
             let end = start + usize::from(u16::from_le_bytes([length[0], length[1]]));
-            if end > buffer.len() {
-                break;
+            let Some(blob) = buffer.get(start..end) else { break };
+            if wanted.contains(&at) {
+                found.insert(at, blob);
             }
-            found.insert(at, start..end);
             at = end;
         }
-        Self { buffer, found }
+        Self(found)
     }
 
     fn get(&self, position: u32) -> Option<&'a [u8]> {
-        self.buffer.get(self.found.get(&(position as usize))?.clone())
+        self.0.get(&(position as usize)).copied()
     }
 
     /// A name ends with a NUL, and so does what is shown of it.
-    fn name(&self, position: u32) -> Option<&'a str> {
+    fn name(&self, position: u32) -> Option<Cow<'a, str>> {
         let text = self.get(position)?.strip_suffix(b"\0")?;
-        std::str::from_utf8(text.split(|byte| *byte == 0).next()?).ok()
+        text.split(|byte| *byte == 0).next().map(String::from_utf8_lossy)
     }
 }
 
@@ -216,6 +244,9 @@ fn read_extent<R: Read>(stream: &mut Stream<R>, header: &mut Header) -> Result<O
     for slot in (0..SLOTS).filter_map(|slot| Slot::read(&head, slot)) {
         slot.check(header).map_err(|reason| Defect::new(Damage::Damaged, begin, reason))?;
     }
+    if header.disks.iter().flatten().map(|disk| disk.seen.pages()).sum::<usize>() > MOST_PAGES {
+        return wrong("the clusters are more scattered than a backup's");
+    }
     match described.cmp(&stored) {
         std::cmp::Ordering::Less => wrong("vma extent error - missing blocks"),
         std::cmp::Ordering::Greater => wrong("short vma extent - too many blocks"),
@@ -252,19 +283,18 @@ impl Slot {
                 return Err("found out of order vmstate data".to_owned());
             }
             disk.next += 1;
-        } else {
-            if self.cluster >= disk.device.size.div_ceil(WORD * CLUSTER) * WORD {
-                return Err(format!("cluster {} lies far beyond the end of {name}", self.cluster));
-            }
-            if self.stores_beyond(disk.device.size) {
-                return Err("got wrong block address - write beyond end".to_owned());
-            }
+            return Ok(());
         }
-        match disk.seen.add(self.cluster) {
-            Added::New => Ok(()),
-            Added::Twice => Err(format!("found duplicated cluster {} for stream {name}", self.cluster)),
-            Added::TooScattered => Err(format!("the clusters of {name} are more scattered than a backup's")),
+        if self.cluster >= disk.device.size.div_ceil(WORD * CLUSTER) * WORD {
+            return Err(format!("cluster {} lies far beyond the end of {name}", self.cluster));
         }
+        if self.stores_beyond(disk.device.size) {
+            return Err("got wrong block address - write beyond end".to_owned());
+        }
+        if !disk.seen.add(self.cluster) {
+            return Err(format!("found duplicated cluster {} for stream {name}", self.cluster));
+        }
+        Ok(())
     }
 
     /// Whether a piece of it that is stored begins behind the last sector of the disk. A full cluster is one piece.
@@ -278,7 +308,11 @@ impl Slot {
 }
 
 impl Disk {
+    /// A guest's memory has no size to fill: its clusters only have to come in order.
     fn complete(&self, at: u64) -> Result<(), Defect> {
+        if self.device.name == VMSTATE {
+            return Ok(());
+        }
         let clusters = self.device.size.div_ceil(CLUSTER);
         match self.seen.first_missing(clusters) {
             None => Ok(()),
