@@ -126,6 +126,11 @@ fn about_guests(page: &mut Page, report: &Report) {
         guests().filter_map(|(node, guest)| Some((of_guest(node, guest), value(guest)?))).collect()
     };
     page.gauge(
+        "pve_backup_guest_present",
+        "Whether there is such a guest now; otherwise only its backups are left.",
+        each(|guest| Some(f64::from(u8::from(guest.present)))),
+    );
+    page.gauge(
         "pve_backup_archives",
         "How many backups there are of a guest.",
         each(|guest| Some(float(guest.archives.len()))),

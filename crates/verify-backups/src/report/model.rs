@@ -175,6 +175,11 @@ impl Report {
     }
 }
 
+/// The bytes of some archives together. A size is what a listing says, and an absurd one must not end the report.
+pub(super) fn total_size<'a>(archives: impl IntoIterator<Item = &'a ArchivePart>) -> u64 {
+    archives.into_iter().fold(0, |sum, archive| sum.saturating_add(archive.size))
+}
+
 /// A report in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -209,7 +214,7 @@ impl Totals {
             nodes_not_reached: report.nodes.iter().filter(|node| !node.reached).count(),
             guests: guests().count(),
             archives: archives().count(),
-            bytes: archives().map(|archive| archive.size).sum(),
+            bytes: total_size(archives()),
             verified: archives().filter(|archive| archive.verified.is_some()).count(),
             errors: of(Severity::Error),
             warnings: of(Severity::Warning),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
-use restore_common::ui::format;
+use restore_common::ui::{format, sanitize_lines};
 
 use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report, Totals};
 use crate::finding::{Code, Finding, Severity};
@@ -35,21 +35,20 @@ pub fn page(report: &Report) -> String {
     html
 }
 
-/// Text in HTML. Control characters have no place there; they are shown as what they are.
+/// Text in HTML. What would act or mislead is shown as what it is, like on a terminal; line breaks may stay.
 fn text(text: &str) -> Cow<'_, str> {
-    let harmless = |c: char| !matches!(c, '&' | '<' | '>' | '"' | '\'') && (!c.is_control() || c == '\n');
-    if text.chars().all(harmless) {
-        return Cow::Borrowed(text);
+    let shown = sanitize_lines(text);
+    if !shown.contains(['&', '<', '>', '"', '\'']) {
+        return shown;
     }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
+    let mut escaped = String::with_capacity(shown.len() + 16);
+    for c in shown.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => escaped.extend(c.escape_default()),
             c => escaped.push(c),
         }
     }
@@ -134,8 +133,8 @@ fn items(html: &mut String, about: &str, findings: &[Finding]) {
     for finding in findings {
         let _ = write!(
             html,
-            "<li><code class=\"{}\">{}</code> {}{}</li>",
-            class(Some(finding.severity())),
+            "<li>{} <code>{}</code> {}{}</li>",
+            state(Some(finding.severity())),
             finding.code.name,
             text(about),
             text(&finding.words)
@@ -161,7 +160,8 @@ fn about_node(html: &mut String, node: &NodePart, now: i64) {
     html.push_str("</div>\n");
     let others: Vec<&ArchivePart> = node.others.iter().filter(|other| !other.findings.is_empty()).collect();
     if !others.is_empty() {
-        html.push_str("<details class=\"card\"><summary>Other files</summary>");
+        let worst = state(worst(others.iter().flat_map(|other| &other.findings)));
+        let _ = write!(html, "<details class=\"card\"><summary>Other files {worst}</summary>");
         for other in others {
             items(html, &format!("{}: ", other.id), &other.findings);
         }
@@ -210,7 +210,7 @@ fn chart(html: &mut String, archives: &[ArchivePart]) {
     let drawn = &archives[..archives.len().min(DRAWN)];
     let times = || drawn.iter().map(|archive| archive.ctime);
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return };
-    let span = u128::try_from(last - first).unwrap_or(0).max(1);
+    let span = u128::from(last.abs_diff(first)).max(1);
     let largest = drawn.iter().map(|archive| archive.size).max().unwrap_or(0).max(1);
     let label =
         format!("{}, the largest {}", format::counted(drawn.len() as u64, "backup"), format::bytes(largest));
@@ -221,14 +221,14 @@ fn chart(html: &mut String, archives: &[ArchivePart]) {
     );
     let _ = write!(html, "<line x1=\"0\" y1=\"{HEIGHT}\" x2=\"{WIDTH}\" y2=\"{HEIGHT}\"/>");
     for archive in drawn {
-        let since = u128::try_from(archive.ctime - first).unwrap_or(0);
+        let since = u128::from(archive.ctime.abs_diff(first));
         let x = if first == last { u128::from(WIDTH) - 4 } else { since * u128::from(WIDTH - 4) / span };
         let height = (u128::from(archive.size) * u128::from(HEIGHT) / u128::from(largest)).max(2);
         let y = u128::from(HEIGHT) - height;
         let class = class(worst(archive.findings.iter()));
         let _ = write!(
             html,
-            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"4\" height=\"{height}\"><title>{} {}</title></rect>",
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"4\" height=\"{height}\"><title>{} {}: {class}</title></rect>",
             text(file_name(&archive.id)),
             format::bytes(archive.size)
         );

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use console::style;
 use restore_common::ui::{Table, format, sanitize};
 
-use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report};
+use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report, model::total_size};
 use crate::finding::{Finding, Severity};
 
 /// The text. `verbose` adds a line an archive and the notes.
@@ -53,7 +53,7 @@ impl View {
     }
 
     fn guest_row(&self, guest: &GuestPart) -> [String; 7] {
-        let size = guest.archives.iter().map(|archive| archive.size).sum();
+        let size = total_size(&guest.archives);
         let name = match (&guest.name, guest.present) {
             (Some(name), _) => sanitize(name).into_owned(),
             (None, true) => "-".to_owned(),
