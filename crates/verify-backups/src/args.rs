@@ -42,7 +42,7 @@ pub struct Cli {
     pub vmid: Vec<Vmid>,
 
     /// The archives in DIR on this machine, without any node
-    #[arg(long, value_name = "DIR", help_heading = "What to check", conflicts_with_all = ["node", "storage"])]
+    #[arg(long, value_name = "DIR", help_heading = "What to check", conflicts_with_all = ["node", "storage", "max_age"])]
     pub local: Option<PathBuf>,
 
     /// Leave Terraform's states out
@@ -114,4 +114,45 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         .filter(|seconds| *seconds > 0)
         .map(std::time::Duration::from_secs)
         .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_on_two_screens_of_80_columns() {
+        let help = Cli::command().term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 88, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        assert!(help.contains("Examples:") && help.contains("130"));
+    }
+
+    #[rstest::rstest]
+    #[case(&["--quick", "--deep"])]
+    #[case(&["--vmid", "99"])]
+    #[case(&["--max-age", "soon"])]
+    #[case(&["--max-age", "0h"])]
+    #[case(&["--max-duration", "99999999999999999999d"])]
+    #[case(&["--jobs", "0"])]
+    #[case(&["--bwlimit", "0"])]
+    #[case(&["--local", "/mnt/usb", "--node", "pve-prod"])]
+    #[case(&["--local", "/mnt/usb", "--max-age", "48h"])]
+    fn nonsense_is_refused_by_the_parser(#[case] words: &[&str]) {
+        let words = std::iter::once("verify-backups").chain(words.iter().copied());
+        assert!(Cli::try_parse_from(words).unwrap_err().use_stderr());
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        let seconds = |text| duration(text).unwrap().as_secs();
+        assert_eq!(["90s", "30m", "48h", "7d"].map(seconds), [90, 1800, 172_800, 604_800]);
+    }
 }

@@ -37,7 +37,12 @@ pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<No
     let dir = dir.canonicalize().with_context(|| format!("cannot look into `{}`", dir.display()))?;
     let mut part = NodePart { label: dir.display().to_string(), reached: true, ..NodePart::default() };
     let mut guests: BTreeMap<Vmid, GuestPart> = BTreeMap::new();
+    let vmids = &frame.cli.vmid;
     for path in files(&dir)? {
+        // Of certain guests only, without what belongs to none: as on a node.
+        if !vmids.is_empty() && guest_of(&path).is_none_or(|vmid| !vmids.contains(&vmid)) {
+            continue;
+        }
         let archive = described(&path);
         match archive.name.clone() {
             Some(name) => guests.entry(name.vmid).or_insert_with(|| guest(&name)).archives.push(archive),
@@ -54,6 +59,11 @@ pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<No
         recall(&mut part, ledger);
     }
     Ok(part)
+}
+
+/// The guest that a file is a backup of.
+fn guest_of(path: &Path) -> Option<Vmid> {
+    ArchiveName::parse(path.file_name()?.to_str()?).map(|name| name.vmid)
 }
 
 fn guest(name: &ArchiveName) -> GuestPart {

@@ -97,3 +97,16 @@ fn a_folder_that_is_not_there_is_an_error() {
     let _ =
         verify_backups(&lab, &["--local", "/nowhere/at/all", "--no-state"]).exits(2).says("/nowhere/at/all");
 }
+
+#[test]
+fn only_the_guests_that_were_asked_for_are_looked_at() {
+    let lab = LabBuilder::new().small().start().unwrap();
+    lab.truncate_archive(&packed(VM, "zstd"), 50).unwrap();
+    lab.write("/var/lib/vz/dump/notes.txt", "mine").unwrap();
+    let report = local(&lab, &["--vmid", "102"]).exits(0).report();
+    let guests: Vec<_> =
+        report["nodes"][0]["guests"].as_array().unwrap().iter().map(|g| &g["vmid"]).collect();
+    assert_eq!(guests, [102]);
+    assert_eq!(report["nodes"][0]["others"], serde_json::json!([]));
+    local(&lab, &["--vmid", "101"]).exits(2);
+}
