@@ -80,9 +80,9 @@ pub struct Common {
 }
 
 impl Common {
-    /// Connects to a node. What the options leave open, the project says, then `~/.ssh/config`.
-    pub fn connect(&self, node: &NodeRef) -> Result<SshHost, HostError> {
-        let target = SshTarget {
+    /// Where a node is. What the options leave open, the project says, then `~/.ssh/config`.
+    pub fn target(&self, node: &NodeRef) -> SshTarget {
+        SshTarget {
             label: node.label(),
             address: node.address.clone(),
             port: self.ssh_port.or(node.ssh_port),
@@ -90,8 +90,12 @@ impl Common {
             identity: self.identity.clone(),
             known_hosts: self.known_hosts.clone(),
             accept_new_host_key: self.accept_new_host_key,
-        };
-        SshHost::connect(&target, &SshEnv::from_process())
+        }
+    }
+
+    /// Connects to a node.
+    pub fn connect(&self, node: &NodeRef) -> Result<SshHost, HostError> {
+        SshHost::connect(&self.target(node), &SshEnv::from_process())
     }
 }
 

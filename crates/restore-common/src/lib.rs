@@ -5,6 +5,7 @@
 //! * [`contact`]: the connections of a run, one a node
 //! * [`homelab`]: what we know of the infrastructure, from the project's files
 //! * [`interrupt`]: Ctrl-C as a wish that work polls
+//! * [`monitoring`]: whether the monitoring stack works
 //! * [`probe`]: whether something answers, and waiting until it does
 //! * [`procedure`]: look → plan → confirm → do → prove → report, written once
 //! * [`pve`]: what a node tells, typed
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod contact;
 pub mod homelab;
 pub mod interrupt;
+pub mod monitoring;
 pub mod probe;
 pub mod procedure;
 pub mod pve;

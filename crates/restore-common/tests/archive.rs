@@ -385,6 +385,41 @@ fn reading_stops_when_it_is_asked_to() {
     assert!(matches!(stopped, Err(ReadError::Stopped)), "{stopped:?}");
 }
 
+/// `gzip` takes zeros behind the last member for the padding of a tape, and anything else for garbage.
+#[rstest::rstest]
+#[case::zeros(&vec![0; 70_000], None)]
+#[case::one_zero(&[0], None)]
+#[case::garbage(b"more", Some(Damage::Damaged))]
+#[case::garbage_behind_zeros(b"\0\0more", Some(Damage::Damaged))]
+#[case::the_beginning_of_a_member(b"\x1f\x8b", Some(Damage::Truncated))]
+fn what_follows_a_gzip(#[case] behind: &[u8], #[case] damage: Option<Damage>) {
+    let bytes = [golden("two-disks.vma.gz"), behind.to_vec()].concat();
+    let found = read(&bytes, GuestKind::Qemu, Compression::Gzip);
+    match (found, damage) {
+        (Ok(whole), None) => assert_eq!(whole.size, bytes.len() as u64, "padding counts for the sum"),
+        (Err(ReadError::Defect(defect)), Some(damage)) => assert_eq!(defect.damage, damage, "{defect}"),
+        (found, _) => panic!("{found:?}"),
+    }
+}
+
+/// What `zstd --long` writes may be sound: nothing is known about it, and it takes no memory.
+#[test]
+fn a_window_that_no_backup_has_is_not_followed() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.window_log(26).unwrap();
+    encoder.write_all(&golden("two-disks.vma")).unwrap();
+    let wide = encoder.finish().unwrap();
+    let error = read(&wide, GuestKind::Qemu, Compression::Zstd).unwrap_err();
+    assert!(
+        matches!(error, ReadError::TooWide) && error.to_string().contains("zstd -t --long=31"),
+        "{error}"
+    );
+    // All that vzdump could be made to use.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 19).unwrap();
+    encoder.write_all(&golden("two-disks.vma")).unwrap();
+    assert!(read(&encoder.finish().unwrap(), GuestKind::Qemu, Compression::Zstd).is_ok());
+}
+
 /// A gigabyte of zeros in a few kilobytes.
 #[test]
 fn a_bomb_is_only_read() {

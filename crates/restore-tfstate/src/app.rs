@@ -4,15 +4,15 @@ use std::{cell::RefCell, env, path::PathBuf, process::ExitCode};
 
 use jiff::{Timestamp, tz::TimeZone};
 use restore_common::{
-    cli::{complain, journals, print, print_json, print_report, state_folder},
+    cli::{complain, journals, print, print_json, print_report},
     homelab::{Environment, Project},
     interrupt::Interrupt,
     procedure::{
         Exit, Plan, Problem, Recovery, Report, Reporter, Session, TerminalReporter, carry_out, plan_text,
         refuse, settled,
     },
-    remote::{Host, LocalHost, ReadOnly},
-    state::{Diff, Entry, LockInfo},
+    remote::{Host, ReadOnly},
+    state::{Diff, Entry},
     terraform::Terraform,
     ui::{self, Answer, ProgressMode, Prompt, sanitize},
 };
@@ -108,7 +108,12 @@ impl Frame<'_> {
         let cli = self.cli;
         let sites: Vec<(&Environment, Found)> = environments
             .iter()
-            .map(|environment| (environment, Site::find(cli, &self.project, environment)))
+            .map(|environment| {
+                (
+                    environment,
+                    Site::find(&self.project, environment, cli.workspace.as_deref(), cli.common.dry_run),
+                )
+            })
             .collect();
         if cli.list {
             return self.list(sites);
@@ -372,7 +377,7 @@ impl Frame<'_> {
         };
         if self.cli.resume || self.cli.rollback {
             let how = if self.cli.resume { Recovery::Resume } else { Recovery::RollBack };
-            let report = host(site).and_then(|local| {
+            let report = site.host().map_err(Into::into).and_then(|local| {
                 let read_only = ReadOnly(&local);
                 let host: &dyn Host = if session.dry_run { &read_only } else { &local };
                 recover::carry_on(site, host, &session, how, history.open, &title)
@@ -406,10 +411,10 @@ impl Frame<'_> {
     }
 
     fn decide(&self, environment: &Environment, site: &Site) -> anyhow::Result<Decided> {
-        let host = host(site)?;
+        let host = site.host()?;
         let terraform =
             Terraform::find(&ReadOnly(&host), self.cli.terraform_bin.as_deref(), &|name| env::var_os(name))?;
-        let lock = LockInfo::new(lock_id(), who(), VERSION, &site.store.bucket, &site.store.key);
+        let lock = site.lock();
         if let Some(wanted) = &self.cli.restore {
             return Ok(match restore::decide(site, wanted, lock, terraform)? {
                 restore::Decision::Do(what, diff) => Decided::Restore(what, diff),
@@ -476,13 +481,13 @@ impl Prepared<'_> {
         let mut session = frame.session(&site.environment, &site.workspace, site.again(), reporter);
         session.over = self.over;
         session.agreed = self.agreed;
-        match host(site) {
+        match site.host() {
             Ok(local) => {
                 let read_only = ReadOnly(&local);
                 let host: &dyn Host = if session.dry_run { &read_only } else { &local };
                 decided.carry_out(&session, site, host)
             }
-            Err(error) => refuse(&session, &self.title, Vec::new(), Some(&error)),
+            Err(error) => refuse(&session, &self.title, Vec::new(), Some(&error.into())),
         }
     }
 }
@@ -539,11 +544,6 @@ struct Several<'a> {
     reports: &'a [Report],
 }
 
-/// This machine, with what Terraform needs in its environment.
-fn host(site: &Site) -> anyhow::Result<LocalHost> {
-    Ok(LocalHost::new(&state_folder(), site.variables())?)
-}
-
 /// Says what is wrong with one state of several.
 fn complain_of(site: &Site, error: &anyhow::Error) {
     complain(&format!("{}: {error:#}", site.name()));
@@ -576,24 +576,4 @@ fn pull(site: &Site) -> anyhow::Result<Pulled> {
     }
     let path = site.cache.keep(&site.environment, &site.workspace, &object.bytes)?;
     Ok(Pulled { environment: site.name(), path, what: seen.describe(), serial: seen.serial() })
-}
-
-/// An id that no other lock has, in the form that Terraform's have.
-fn lock_id() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let (a, b) = (RandomState::new().hash_one(0), RandomState::new().hash_one(1));
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        a >> 32,
-        (a >> 16) & 0xffff,
-        a & 0xffff,
-        b >> 48,
-        b & 0xffff_ffff_ffff
-    )
-}
-
-/// `user@machine`, as Terraform's locks have it.
-fn who() -> String {
-    let user = env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned());
-    format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }

@@ -30,7 +30,8 @@ pub struct Copy {
 }
 
 impl Copy {
-    fn read(path: PathBuf) -> Option<Self> {
+    /// Reads a file; `None` when it is no state, or cannot be read.
+    pub fn read(path: PathBuf) -> Option<Self> {
         let bytes = fs::read(&path).ok()?;
         let written = fs::metadata(&path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let seen = Seen::of(&bytes);

@@ -379,7 +379,7 @@ fn take_state(ctx: &mut Ctx<'_>, run: &Run<'_>) -> Said {
 }
 
 /// Where the local backend keeps the state from before the last write.
-fn backup_of(path: &std::path::Path) -> PathBuf {
+pub fn backup_of(path: &std::path::Path) -> PathBuf {
     let mut backup = path.to_owned().into_os_string();
     backup.push(".backup");
     backup.into()

@@ -9,6 +9,7 @@ use restore_common::{
     cli::state_folder,
     homelab::{Backend, Environment, OVERRIDE, Project, StateStore},
     procedure::{Failure, Problem},
+    remote::LocalHost,
     s3::{Bucket, Object, S3Error, Trouble},
     state::{Cache, Document, LockInfo, Summary, lock_key},
     terraform::{DataFolder, Terraform},
@@ -16,8 +17,6 @@ use restore_common::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::args::Cli;
 
 /// The state of one workspace of an environment.
 pub struct Site {
@@ -43,11 +42,12 @@ pub struct Site {
 pub const DEFAULT_WORKSPACE: &str = "default";
 
 impl Site {
-    /// Finds it; the problem says why there is none in S3.
+    /// Finds it; the problem says why there is none in S3. `workspace` is that of the command line.
     pub fn find(
-        cli: &Cli,
         project: &Project,
         environment: &Environment,
+        workspace: Option<&str>,
+        dry_run: bool,
     ) -> anyhow::Result<Result<Self, Problem>> {
         let variable = |name: &str| env::var_os(name);
         let dir = std::path::absolute(environment.dir())?;
@@ -61,24 +61,16 @@ impl Site {
             ))));
         };
         let data = DataFolder::of(&dir, &variable);
-        let workspace =
-            cli.workspace.clone().or_else(|| env::var("TF_WORKSPACE").ok().filter(|name| !name.is_empty()));
+        let workspace = workspace
+            .map(str::to_owned)
+            .or_else(|| env::var("TF_WORKSPACE").ok().filter(|name| !name.is_empty()));
         let workspace =
             workspace.or_else(|| data.workspace()).unwrap_or_else(|| DEFAULT_WORKSPACE.to_owned());
         let store = project.state_store(environment, block, &workspace, &variable)?;
         let bucket = Bucket::new(&store.endpoint, &store.bucket, store.credentials.clone())?;
-        let bucket = if cli.common.dry_run { bucket.read_only() } else { bucket };
+        let bucket = if dry_run { bucket.read_only() } else { bucket };
         let cache = Cache::new(&state_folder());
-        Ok(Ok(Self {
-            environment: name,
-            workspace,
-            dir,
-            store,
-            bucket,
-            cache,
-            data,
-            dry_run: cli.common.dry_run,
-        }))
+        Ok(Ok(Self { environment: name, workspace, dir, store, bucket, cache, data, dry_run }))
     }
 
     /// What the state is the state of: `prod`, or `prod (workspace blue)`.
@@ -118,6 +110,16 @@ impl Site {
             self.store.endpoint.authority.as_deref(),
             &self.workspace,
         )
+    }
+
+    /// This machine, with what Terraform needs in its environment.
+    pub fn host(&self) -> std::io::Result<LocalHost> {
+        LocalHost::new(&state_folder(), self.variables())
+    }
+
+    /// A lock on the state, from now on.
+    pub fn lock(&self) -> LockInfo {
+        LockInfo::new(lock_id(), who(), crate::app::VERSION, &self.store.bucket, &self.store.key)
     }
 
     /// The current state, if there is one.
@@ -210,6 +212,26 @@ impl Seen {
         let lineage = |seen: &Self| seen.summary.as_ref().map(|summary| summary.lineage.clone());
         lineage(self).is_some() && lineage(self) == lineage(other)
     }
+}
+
+/// An id that no other lock has, in the form that Terraform's have.
+fn lock_id() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    let (a, b) = (RandomState::new().hash_one(0), RandomState::new().hash_one(1));
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        a >> 32,
+        (a >> 16) & 0xffff,
+        a & 0xffff,
+        b >> 48,
+        b & 0xffff_ffff_ffff
+    )
+}
+
+/// `user@machine`, as Terraform's locks have it.
+fn who() -> String {
+    let user = env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned());
+    format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
 /// SHA-256 as text.

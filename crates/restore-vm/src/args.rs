@@ -208,6 +208,35 @@ pub struct Options {
     pub common: Common,
 }
 
+impl Options {
+    /// Those of an operator who says nothing but what every program can be told.
+    pub fn new(common: Common) -> Self {
+        Self {
+            list: false,
+            date: None,
+            archive: None,
+            storage: None,
+            node: None,
+            target_id: None,
+            target_storage: None,
+            storage_map: Vec::new(),
+            check: None,
+            safety: Safety::default(),
+            unique: false,
+            start: false,
+            link_down: false,
+            live_restore: false,
+            no_start: false,
+            discard_excluded: false,
+            bwlimit: None,
+            wait: None,
+            resume: false,
+            rollback: false,
+            common,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -224,6 +224,9 @@ pub struct Found {
     pub volumes_before: Vec<String>,
     /// The firewall file that a number had which is no guest's.
     pub firewall_before: Option<String>,
+    /// The restore went past its checks: from then on the number is its own.
+    #[serde(default)]
+    pub begun: bool,
     /// The restore went past the point where the old guest is gone.
     pub replaced: bool,
     /// What brings the guest's links up, once they are down.

@@ -273,6 +273,15 @@ impl Shelves {
         newest
     }
 
+    /// The guests that have backups whose notes are this: by themselves, notes are the guest's name.
+    pub fn noted(&self, name: &str) -> Vec<Vmid> {
+        let noted = self.archives.iter().filter(|archive| archive.notes.as_deref() == Some(name));
+        let mut guests: Vec<_> = noted.map(|archive| archive.name.vmid).collect();
+        guests.sort_unstable();
+        guests.dedup();
+        guests
+    }
+
     /// What they say about one guest.
     fn look(&self, facts: &NodeFacts, holder: Holder, vmid: Vmid) -> NodeLook {
         let of_guest = |a: &&Archive| a.name.vmid == vmid;

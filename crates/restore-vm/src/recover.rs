@@ -5,7 +5,7 @@ use std::env;
 use restore_common::{
     homelab::Project,
     procedure::{
-        Begun, Failure, History, JournalError, Open, Past, Problem, Recovery, Report, Session,
+        Begun, Failure, History, JournalError, Open, Past, Plan, Problem, Recovery, Report, Session,
         carry_on as engine,
     },
     remote::{Ending, Host, JobState, ReadOnly, SshHost},
@@ -92,6 +92,20 @@ pub fn carry_on(
     open: Option<Open>,
     title: &str,
 ) -> anyhow::Result<Report> {
+    carry_on_and(args, session, open, title, &|_, _| Ok(()))
+}
+
+/// What another program wants in the plan besides, for a run that had begun with this.
+pub type More<'m> = &'m dyn for<'a> Fn(&Begun, &mut Plan<Restore<'a>>) -> anyhow::Result<()>;
+
+/// The same for a program that had more in its plan than the restore.
+pub fn carry_on_and(
+    args: &Args,
+    session: &Session<'_>,
+    open: Option<Open>,
+    title: &str,
+    more: More<'_>,
+) -> anyhow::Result<Report> {
     let how = if args.resume { Recovery::Resume } else { Recovery::RollBack };
     let refused = |problem| Ok(restore_common::procedure::refuse(session, title, vec![problem], None));
     let past = match open {
@@ -113,7 +127,8 @@ pub fn carry_on(
     let host: &dyn Host = if session.dry_run { &read_only } else { &host };
     let mut restore =
         Restore::from_journal(host, &past.begun().work, past.found()).map_err(|e| unreadable(&past, e))?;
-    let plan = plan::build(&assignment, jiff::Timestamp::now().as_second());
+    let mut plan = plan::build(&assignment, jiff::Timestamp::now().as_second());
+    more(past.begun(), &mut plan)?;
     Ok(engine(session, &past, how, plan, &mut restore))
 }
 

@@ -6,6 +6,7 @@
 //! SHA-256, once it was recorded.
 
 mod clusters;
+mod gzip;
 mod lzo;
 mod lzop;
 mod source;
@@ -98,6 +99,12 @@ pub enum ReadError {
     /// The caller asked to stop.
     #[error("stopped")]
     Stopped,
+    /// It wants more memory than is given to one archive.
+    #[error(
+        "its zstd stream asks for a window of more than 32 MiB, as only `zstd --long` or `--ultra` make them; check it \
+         with `zstd -t --long=31 FILE`"
+    )]
+    TooWide,
     /// Nobody here can decompress it.
     #[error("{0} cannot be decompressed here")]
     Unsupported(&'static str),
@@ -163,8 +170,8 @@ fn walk<R: Read>(
     source.expect_magic(kind, compression)?;
     let mut stream = stream::Stream::new(stream::decoder(source, compression)?);
     let contents = match kind {
-        GuestKind::Qemu => vma::read(&mut stream, extent)?,
-        GuestKind::Lxc => tar::read(&mut stream, extent)?,
+        GuestKind::Qemu => vma::read(&mut stream, extent),
+        GuestKind::Lxc => tar::read(&mut stream, extent),
     };
-    Ok(contents)
+    contents.map_err(|defect| if stream.is_too_wide() { ReadError::TooWide } else { defect.into() })
 }

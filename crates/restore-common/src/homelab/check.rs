@@ -49,15 +49,24 @@ pub struct AsksHttp {
 
 /// A check as it stands in the file.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub(super) struct Written {
+    /// What it shows in plan and report; without it, a name is made of what is asked.
     name: Option<String>,
+    /// A TCP port of the guest that must be open.
     port: Option<u16>,
+    /// A URL that must answer this machine; `{address}` stands for the guest's address.
     http: Option<String>,
+    /// With `http`: the status that is wanted; without it, any below 400.
     status: Option<u16>,
+    /// With `http`: what must be in the first MiB of the body.
     text: Option<String>,
+    /// With `http`: any certificate will do, as services in a homelab sign their own.
     insecure: Option<bool>,
+    /// A program in the guest and its arguments, which must end with status 0.
     command: Option<Vec<String>>,
+    /// Seconds that the answer may take; without it, as long as the guest may take to come up.
     within: Option<u64>,
 }
 

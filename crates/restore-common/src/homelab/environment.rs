@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The guests that the modules name themselves.
-const MONITORING_VM: &str = "monitoring-stack";
+pub const MONITORING_VM: &str = "monitoring-stack";
 const MINIO_CONTAINER: &str = "monitoring-minio";
 
 /// A node as the project describes it.
@@ -67,6 +67,17 @@ pub struct Minio {
     pub buckets: Vec<String>,
 }
 
+/// The monitoring stack of the project: the block `monitoring`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitoring {
+    /// Where it answers.
+    pub address: Option<String>,
+    /// The node that its VM is on, where that is not the environment's.
+    pub node: Option<NodeName>,
+    /// The password of Grafana's first user.
+    pub grafana_password: Option<Secret>,
+}
+
 /// One environment: what its tfvars and `restore.toml` say.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -77,6 +88,7 @@ pub struct Environment {
     storage: Option<StorageId>,
     guests: Vec<DeclaredGuest>,
     minio: Option<Minio>,
+    monitoring: Option<Monitoring>,
 }
 
 impl Environment {
@@ -93,6 +105,7 @@ impl Environment {
             storage,
             guests: guests(&name, &tfvars)?,
             minio: minio(&tfvars.get("minio"))?,
+            monitoring: monitoring(&tfvars)?,
             files: tfvars.files,
             name,
             dir,
@@ -140,6 +153,11 @@ impl Environment {
     /// Its S3 server, where this is the environment that has one.
     pub fn minio(&self) -> Option<&Minio> {
         self.minio.as_ref()
+    }
+
+    /// Its monitoring stack, where this is the environment that has one.
+    pub fn monitoring(&self) -> Option<&Monitoring> {
+        self.monitoring.as_ref()
     }
 
     /// The error that a needed value is in none of this environment's files: `what` in words, the `keys` that would hold
@@ -240,6 +258,23 @@ fn minio(field: &Field<'_>) -> Result<Option<Minio>, HomelabError> {
         root_user: field.get("root_user")?.text()?.unwrap_or("minioadmin").to_owned(),
         root_password: password.map(|text| Secret::from(text.to_owned())),
         buckets: field.get("buckets")?.texts()?,
+    }))
+}
+
+fn monitoring(tfvars: &Tfvars) -> Result<Option<Monitoring>, HomelabError> {
+    let block = tfvars.get("monitoring");
+    if !block.is_present()? {
+        return Ok(None);
+    }
+    let own = block.get("grafana_admin_password")?;
+    let password = match own.text()? {
+        Some(password) => Some(password),
+        None => tfvars.get("grafana_admin_password").text()?,
+    };
+    Ok(Some(Monitoring {
+        address: address_of(&block.get("vm")?.get("ip")?)?,
+        node: block.get("node")?.parsed()?,
+        grafana_password: password.map(|text| Secret::from(text.to_owned())),
     }))
 }
 

@@ -14,7 +14,7 @@ use super::{
     check::OwnCheck,
     environment::Environment,
     error::HomelabError,
-    overrides::{EnvironmentOverride, GuestOverride, Overrides},
+    overrides::{Drill, EnvironmentOverride, GuestOverride, MonitoringOverride, Overrides},
 };
 use crate::pve::Vmid;
 
@@ -93,6 +93,11 @@ impl Project {
         }
     }
 
+    /// The names of all environments, whether their files can be read or not.
+    pub fn names(&self) -> Result<Vec<String>, HomelabError> {
+        Ok(self.folders()?.into_keys().collect())
+    }
+
     /// The environments a run is about: the one that `--env` names, else all that are described.
     pub fn selected(&self, name: Option<&str>) -> Result<Vec<Environment>, HomelabError> {
         let Some(name) = name else {
@@ -112,6 +117,18 @@ impl Project {
         self.overrides.guest(vmid)
     }
 
+    /// What `restore.toml` says about the monitoring stack.
+    pub fn monitoring(&self) -> &MonitoringOverride {
+        &self.overrides.monitoring
+    }
+
+    /// The SSH port of the monitoring stack's guest, where `restore.toml` says one: for it, or for all guests.
+    pub fn monitoring_ssh_port(&self) -> Option<u16> {
+        let of_all = self.overrides.prove.ssh_port;
+        // Port 22 is what SSH takes by itself, unless `~/.ssh/config` knows better.
+        self.overrides.monitoring.ssh_port.or_else(|| (of_all != 22).then_some(of_all))
+    }
+
     /// How a guest is proven to work: by `[guests.VMID]`, else `[prove]`, else port 22 within two minutes.
     pub fn checks(&self, vmid: Vmid) -> GuestChecks {
         let guest = self.guest(vmid).cloned().unwrap_or_default();
@@ -124,6 +141,11 @@ impl Project {
             own: guest.checks,
             wait: Duration::from_secs(guest.wait.unwrap_or(prove.wait)),
         }
+    }
+
+    /// Where throw-away guests go.
+    pub fn drill(&self) -> &Drill {
+        &self.overrides.drill
     }
 
     /// Name and tfvars folder of each environment.

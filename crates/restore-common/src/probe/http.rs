@@ -1,18 +1,56 @@
 //! What a URL answers.
 
-use std::{fmt, io::Read as _, time::Duration};
+use std::{fmt, io::Read as _, path::PathBuf, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ureq::{
-    Agent, Error,
-    http::Uri,
+    Agent, Body, Error,
+    http::{Response, Uri},
     tls::{RootCerts, TlsConfig, TlsProvider},
 };
 
 use super::Tcp;
-use crate::ui::{format, sanitize};
+use crate::{
+    s3::certificates,
+    ui::{Secret, format, sanitize},
+};
 
-/// The most that is read of a body.
+/// The most that is read of a body, unless more is wanted.
 const BODY_LIMIT: u64 = 1 << 20;
+
+/// Who asks: a name and a password, for HTTP's basic authentication.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+impl Login {
+    fn header(&self) -> String {
+        format!("Basic {}", BASE64.encode(format!("{}:{}", self.user, self.password.reveal())))
+    }
+}
+
+/// How a URL is asked.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// Any certificate will do.
+    pub insecure: bool,
+    /// A file of certificates to trust in place of the system's.
+    pub authority: Option<PathBuf>,
+    /// Who asks.
+    pub login: Option<Login>,
+    /// The most that is read of a body.
+    pub most: u64,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { insecure: false, authority: None, login: None, most: BODY_LIMIT }
+    }
+}
 
 /// A URL that can be asked. Shown without its query, which may hold a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,8 +100,10 @@ pub enum Http {
         /// Its body, as far as it was read.
         body: Vec<u8>,
     },
-    /// Something accepts connections, but what it says is no answer: broken off, or an untrusted certificate.
+    /// Something accepts connections, but what it says is no answer: broken off, or not HTTP.
     Broken(String),
+    /// It is not known to be who it says: its certificate.
+    Untrusted(String),
     /// It could not be connected to.
     NotOpen(Tcp),
 }
@@ -81,32 +121,41 @@ impl fmt::Display for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered { status, .. } => write!(f, "status {status}"),
-            Self::Broken(reason) => f.write_str(reason),
+            Self::Broken(reason) | Self::Untrusted(reason) => f.write_str(reason),
             Self::NotOpen(seen) => seen.fmt(f),
         }
     }
 }
 
-/// Asks a URL once: directly, past every proxy, and without following where it may point. `insecure` takes any
-/// certificate.
-pub fn http(url: &HttpUrl, insecure: bool, limit: Duration) -> Http {
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::NativeTls)
-        .root_certs(RootCerts::PlatformVerifier)
-        .disable_verification(insecure);
-    let config = Agent::config_builder()
-        .timeout_global(Some(limit))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .user_agent("pve-restore")
-        .tls_config(tls.build())
-        .build();
-    match Agent::new_with_config(config).get(&url.0).call() {
+/// Asks a URL once: directly, past every proxy, and without following where it may point.
+pub fn http(url: &HttpUrl, manner: &Manner, limit: Duration) -> Http {
+    asked(manner, limit, |agent| {
+        let mut request = agent.get(&url.0);
+        if let Some(login) = &manner.login {
+            request = request.header("Authorization", login.header());
+        }
+        request.call()
+    })
+}
+
+/// Asks whether a URL is there, without what is there: it may be large.
+pub fn http_head(url: &HttpUrl, limit: Duration) -> Http {
+    asked(&Manner::default(), limit, |agent| agent.head(&url.0).call())
+}
+
+fn asked(
+    manner: &Manner,
+    limit: Duration,
+    ask: impl FnOnce(&Agent) -> Result<Response<Body>, Error>,
+) -> Http {
+    let agent = match agent(manner, limit) {
+        Ok(agent) => agent,
+        Err(reason) => return Http::Untrusted(reason),
+    };
+    match ask(&agent) {
         Ok(mut response) => {
             let mut body = Vec::new();
-            let read = response.body_mut().as_reader().take(BODY_LIMIT).read_to_end(&mut body);
+            let read = response.body_mut().as_reader().take(manner.most).read_to_end(&mut body);
             match read {
                 Ok(_) => Http::Answered { status: response.status().as_u16(), body },
                 Err(_) => Http::Broken(format!(
@@ -120,6 +169,31 @@ pub fn http(url: &HttpUrl, insecure: bool, limit: Duration) -> Http {
     }
 }
 
+fn agent(manner: &Manner, limit: Duration) -> Result<Agent, String> {
+    let roots = match &manner.authority {
+        None => RootCerts::PlatformVerifier,
+        Some(path) => {
+            let wrong = |reason: String| format!("the certificates in `{}`: {reason}", path.display());
+            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+            RootCerts::from(certificates(&pem).map_err(wrong)?)
+        }
+    };
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::NativeTls)
+        .root_certs(roots)
+        .disable_verification(manner.insecure);
+    let config = Agent::config_builder()
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent("pve-restore")
+        .tls_config(tls.build())
+        .build();
+    Ok(Agent::new_with_config(config))
+}
+
 /// What an error says, without the URL.
 fn meaning(error: &Error) -> Http {
     match error {
@@ -131,7 +205,7 @@ fn meaning(error: &Error) -> Http {
         Error::HostNotFound => Http::NotOpen(Tcp::NotAsked("the name has no address".to_owned())),
         Error::ConnectionFailed => Http::NotOpen(Tcp::NotAsked("no connection".to_owned())),
         Error::Protocol(_) => Http::Broken("it does not speak HTTP".to_owned()),
-        Error::NativeTls(error) => Http::Broken(format!("TLS: {}", sanitize(&error.to_string()))),
+        Error::NativeTls(error) => Http::Untrusted(format!("TLS: {}", sanitize(&error.to_string()))),
         _ => Http::Broken("it could not be asked".to_owned()),
     }
 }
@@ -173,7 +247,25 @@ mod tests {
     }
 
     fn ask(address: &str) -> Http {
-        http(&HttpUrl::parse(&format!("http://{address}/health?key=secret")).unwrap(), false, LIMIT)
+        ask_as(address, &Manner::default())
+    }
+
+    fn ask_as(address: &str, manner: &Manner) -> Http {
+        http(&HttpUrl::parse(&format!("http://{address}/health?key=secret")).unwrap(), manner, LIMIT)
+    }
+
+    #[test]
+    fn a_login_goes_in_the_header_and_is_not_shown() {
+        let address = server(|mut stream| {
+            // Of `admin:pass:word`, as RFC 7617 has it.
+            let is_right = hear(&mut stream).contains("authorization: Basic YWRtaW46cGFzczp3b3Jk\r\n");
+            let status = if is_right { "200 OK" } else { "401 Unauthorized" };
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        });
+        let login = Login { user: "admin".to_owned(), password: Secret::from("pass:word".to_owned()) };
+        let manner = Manner { login: Some(login), ..Manner::default() };
+        assert_eq!(ask_as(&address, &manner).to_string(), "status 200");
+        assert!(!format!("{manner:?}").contains("pass:word"));
     }
 
     #[test]
@@ -182,6 +274,16 @@ mod tests {
         assert_eq!(answer, Http::Answered { status: 503, body: b"all bad\n".to_vec() });
         assert!(answer.has("bad") && !answer.has("good"));
         assert_eq!(answer.to_string(), "status 503");
+    }
+
+    #[test]
+    fn whether_something_is_there_is_asked_without_it() {
+        let address = server(|mut stream| {
+            assert!(hear(&mut stream).starts_with("HEAD /health "));
+            stream.write_all(b"HTTP/1.1 410 Gone\r\nContent-Length: 900\r\n\r\n").unwrap();
+        });
+        let url = HttpUrl::parse(&format!("http://{address}/health")).unwrap();
+        assert_eq!(http_head(&url, LIMIT), Http::Answered { status: 410, body: Vec::new() });
     }
 
     #[test]
@@ -208,8 +310,8 @@ mod tests {
         assert_eq!(broken.to_string(), "status 200, then the answer broke off after 3 B");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let silent =
-            http(&HttpUrl::parse(&format!("http://{address}/")).unwrap(), false, Duration::from_millis(50));
+        let url = HttpUrl::parse(&format!("http://{address}/")).unwrap();
+        let silent = http(&url, &Manner::default(), Duration::from_millis(50));
         assert_eq!(silent, Http::NotOpen(Tcp::TimedOut));
         drop(listener);
         assert_eq!(ask(&address), Http::NotOpen(Tcp::Refused));
@@ -234,11 +336,18 @@ mod tests {
     fn a_self_signed_certificate_is_taken_only_when_that_was_said() {
         let ask = |insecure| {
             let url = HttpUrl::parse(&format!("https://{}/", tls_server())).unwrap();
-            http(&url, insecure, LIMIT)
+            http(&url, &Manner { insecure, ..Manner::default() }, LIMIT)
         };
-        let refused = ask(false).to_string();
-        assert!(refused.contains("certificate"), "{refused}");
+        let refused = ask(false);
+        assert!(matches!(&refused, Http::Untrusted(why) if why.contains("certificate")), "{refused}");
         assert_eq!(ask(true), Http::Answered { status: 200, body: b"ok".to_vec() });
+    }
+
+    #[test]
+    fn an_authority_of_ones_own_is_read_or_named() {
+        let manner = Manner { authority: Some("/nowhere/ca.pem".into()), ..Manner::default() };
+        let refused = ask_as("127.0.0.1:1", &manner).to_string();
+        assert!(refused.starts_with("the certificates in `/nowhere/ca.pem`: "), "{refused}");
     }
 
     #[rstest::rstest]

@@ -9,7 +9,7 @@ mod ping;
 mod tcp;
 mod wait;
 
-pub use http::{Http, HttpUrl, http};
+pub use http::{Http, HttpUrl, Login, Manner, http, http_head};
 pub use ping::{Ping, ping};
 pub use tcp::{SshBanner, Tcp, ssh_banner, tcp};
 pub use wait::{Wait, Waited};

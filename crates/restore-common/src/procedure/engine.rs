@@ -12,13 +12,14 @@ use super::{
     Plan, Problem, Question, Recovery, Report, Reporter, Run, Step, StepRecord, StepStatus, Undo, Workplace,
     failure::is_out_of_reach,
     journal::Event,
+    owner::owner,
     past::PastStep,
     report::{ReportedError, SCHEMA},
     show,
 };
 use crate::{
     interrupt::Interrupt,
-    remote::{Effect, Ending, HELD, Job, JobEnd, RunId, claim_command, claim_path},
+    remote::{Effect, Ending, HELD, Host, Job, JobEnd, RunId, claim_command, claim_path},
     ui::{Answer, Prompt},
 };
 
@@ -53,11 +54,7 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Who runs the program, for others who want to work on the same thing.
     fn owner(&self) -> String {
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let user = user.unwrap_or_else(|_| "somebody".to_owned());
-        let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC");
-        format!("{} (pid {}) of {user}@{machine} since {now}", self.program, std::process::id())
+        owner(self.program)
     }
 
     fn report(&self, title: &str, outcome: Exit, state: &str) -> Report {
@@ -102,6 +99,23 @@ pub fn refuse(
 /// The report of a run that found everything as it was asked for; `words` say so.
 pub fn settled(session: &Session<'_>, title: &str, words: &str) -> Report {
     session.report(title, Exit::Done, words)
+}
+
+/// The report of a run that only looked whether something is as it should be.
+pub fn checked(
+    session: &Session<'_>,
+    title: &str,
+    subject: serde_json::Value,
+    checks: Vec<CheckResult>,
+) -> Report {
+    let is_bad = checks.iter().any(|check| check.status == CheckStatus::Failed);
+    let (outcome, state) = match is_bad {
+        _ if session.interrupt.requested() => (Exit::Interrupted, UNTOUCHED),
+        true => (Exit::CheckFailed, "not everything is as it should be; nothing was changed"),
+        false => (Exit::Done, "everything is as it should be; nothing was changed"),
+    };
+    let seconds = checks.iter().map(|check| check.seconds).fold(0.0, f64::max);
+    Report { subject, checks, seconds, ..session.report(title, outcome, state) }
 }
 
 /// Shows the plan, asks, does, proves, reports.
@@ -188,7 +202,7 @@ fn work<'a, C: Workplace>(
     act: impl FnOnce(&mut Work<'a>, &mut C),
 ) -> Report {
     let started = Instant::now();
-    let claimed = claim(session, journal, context);
+    let claimed = places(context).iter().try_for_each(|(host, what)| claim(session, journal, *host, what));
     match &claimed {
         Ok(()) => act(&mut work, context),
         Err(error) => {
@@ -206,17 +220,19 @@ fn work<'a, C: Workplace>(
         report.next.push(format!("`{} --rollback` puts things back as they were", session.again));
         return report;
     }
-    let (host, run) = (context.host(), journal.run());
-    if let Err(error) = host.clear(run) {
-        let root = host.root();
-        // What the run keeps is in the same folder, and stays.
-        report.next.push(format!(
-            "what this run noted is left on {}: {error}; remove it with `rm -rf {} {} {}`",
-            host.name(),
-            run.folder(root, "jobs"),
-            run.folder(root, "owner"),
-            claim_path(root, &context.claim())
-        ));
+    let run = journal.run();
+    for (host, claimed) in places(context) {
+        if let Err(error) = host.clear(run) {
+            let root = host.root();
+            // What the run keeps is in the same folder, and stays.
+            report.next.push(format!(
+                "what this run noted is left on {}: {error}; remove it with `rm -rf {} {} {}`",
+                host.name(),
+                run.folder(root, "jobs"),
+                run.folder(root, "owner"),
+                claim_path(root, &claimed)
+            ));
+        }
     }
     if report.outcome == Exit::ActNeeded {
         report.next.push(format!("when that is mended, `{} --rollback` tries it again", session.again));
@@ -227,10 +243,14 @@ fn work<'a, C: Workplace>(
     report
 }
 
+/// Every host that the work happens on, with what is claimed there.
+fn places<C: Workplace>(context: &C) -> Vec<(&dyn Host, String)> {
+    std::iter::once((context.host(), context.claim())).chain(context.elsewhere()).collect()
+}
+
 /// From here on no other program works on the same thing.
-fn claim<C: Workplace>(session: &Session<'_>, journal: &Journal, context: &C) -> anyhow::Result<()> {
-    let (host, what) = (context.host(), context.claim());
-    let command = claim_command(host.root(), journal.run(), &what, &session.owner(), &session.over);
+fn claim(session: &Session<'_>, journal: &Journal, host: &dyn Host, what: &str) -> anyhow::Result<()> {
+    let command = claim_command(host.root(), journal.run(), what, &session.owner(), &session.over);
     // A name of its own each time: an old answer says nothing about who holds the claim by now.
     let name = format!("claim-{}", jiff::Timestamp::now().as_microsecond());
     let job = Job::new(host.root(), journal.run(), &name, &command);
@@ -243,7 +263,7 @@ fn claim<C: Workplace>(session: &Session<'_>, journal: &Journal, context: &C) ->
         let taken = Failure::new(format!("{what} on {} is being worked on by {holder}", host.name()));
         return Err(taken.hint(format!(
             "wait for it, or go on with it where it was begun; if it will never come back: `rm {}` on the node",
-            claim_path(host.root(), &what)
+            claim_path(host.root(), what)
         )).into());
     }
     output.stdout_of(host, &command)?;

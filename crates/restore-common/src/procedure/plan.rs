@@ -18,6 +18,12 @@ pub trait Workplace {
         Vec::new()
     }
 
+    /// Other hosts that the work happens on as well, each with what only one program at a time may work on there. They are
+    /// claimed before the work, and cleared after it, as [`Workplace::host`] is.
+    fn elsewhere(&self) -> Vec<(&dyn Host, String)> {
+        Vec::new()
+    }
+
     /// What only one program at a time may work on there: `guest-101`.
     fn claim(&self) -> String;
 

@@ -6,7 +6,7 @@ use super::{CutOff, Interrupted, Journal, Reporter, journal::Event};
 use crate::{
     interrupt::Interrupt,
     pve::{Measured, Meter},
-    remote::{Command, CommandFailed, Effect, Host, HostError, Job, JobEnd, Output},
+    remote::{Command, CommandFailed, Effect, Host, HostError, Job, JobEnd, Output, RunId},
 };
 
 /// The running of a plan, as its steps see it.
@@ -70,6 +70,17 @@ impl<'a> Run<'a> {
     /// An error when the operator asked to stop: the safe points of a step.
     pub fn safe_point(&self) -> Result<(), Interrupted> {
         if self.stop_requested() { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Its name, here and on its host.
+    pub fn id(&self) -> &RunId {
+        self.journal.run()
+    }
+
+    /// The id of the step that runs, or whose way back runs.
+    pub fn step(&self) -> String {
+        let place = self.place.borrow();
+        place.name.strip_prefix("undo-").unwrap_or(&place.name).to_owned()
     }
 
     /// A folder of this run on its host, for what is kept there.

@@ -34,10 +34,7 @@ pub(super) fn plan<C>(plan: &Plan<C>, dry_run: bool) -> String {
     let mut text = String::new();
     line(&mut text, &style(sanitize(&plan.title)).for_stderr().bold().to_string());
     text.push('\n');
-    let label = plan.facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    for (name, value) in &plan.facts {
-        wrapped(&mut text, &format!("  {name:label$}  "), label + 4, &sanitize(value));
-    }
+    text.push_str(&facts_text(&plan.facts));
     for detail in plan.details.iter().filter(|d| !d.is_empty()) {
         text.push('\n');
         detail.lines().for_each(|row| line(&mut text, &format!("  {row}")));
@@ -89,6 +86,15 @@ pub(super) fn recovery<C>(plan: &Plan<C>, past: &Past, how: Recovery, dry_run: b
         text.push_str("\nThis is a dry run: nothing will be changed.\n");
     }
     text
+}
+
+/// Pairs of a label and a value, as they stand on top of a plan.
+pub fn facts_text(facts: &[(String, String)]) -> String {
+    let label = facts.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    facts.iter().fold(String::new(), |mut text, (name, value)| {
+        wrapped(&mut text, &format!("  {name:label$}  "), label + 4, &sanitize(value));
+        text
+    })
 }
 
 fn show_step<C>(text: &mut String, number: usize, step: &super::Step<C>) {

@@ -171,6 +171,19 @@ struct Clock {
     timezone: String,
 }
 
+#[derive(Deserialize)]
+struct Status {
+    memory: Memory,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    #[serde(default, deserialize_with = "json::number")]
+    total: Option<i64>,
+    #[serde(default, deserialize_with = "json::number")]
+    used: Option<i64>,
+}
+
 /// Where a node's clock is asked.
 const TIME: &str = "/nodes/localhost/time";
 
@@ -227,6 +240,21 @@ impl NodeFacts {
         clock.time.ok_or_else(|| unreadable(host, TIME, &"no time in it"))
     }
 
+    /// How much memory is in use there?
+    pub fn ask_memory() -> Command {
+        json::get("/nodes/localhost/status", &[])
+    }
+
+    /// Reads the answer to [`NodeFacts::ask_memory`]: bytes that are not in use. Caches are not counted as used.
+    pub fn read_memory(
+        host: &dyn Host,
+        question: &Command,
+        answer: &Output,
+    ) -> Result<Option<u64>, PveError> {
+        let Memory { total, used } = json::parse::<Status>(host, question, answer)?.memory;
+        Ok(total.zip(used).and_then(|(total, used)| u64::try_from(total.saturating_sub(used)).ok()))
+    }
+
     /// Reads the answers to [`NodeFacts::questions`].
     pub fn read(host: &dyn Host, questions: &[Command], answers: &[Output]) -> Result<Self, PveError> {
         let [version, status, time, storages, bridges, ha, configs, pools] = answers else {
@@ -244,7 +272,8 @@ impl NodeFacts {
             return Err(unreadable(host, TIME, &"no time in it"));
         };
         let configs: Vec<StorageConfig> = json::parse(host, &questions[6], configs)?;
-        let utc_offset = i32::try_from(localtime - time).map_err(|e| unreadable(host, TIME, &e))?;
+        let utc_offset =
+            i32::try_from(localtime.saturating_sub(time)).map_err(|e| unreadable(host, TIME, &e))?;
         Ok(Self {
             name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", &e))?,
             version: version.version,

@@ -32,11 +32,11 @@ impl Meter {
     /// What the next line of output says.
     pub fn read(&mut self, line: &str) -> Option<Measured> {
         if let Some(bytes) = image_restored(line) {
-            self.before += bytes;
+            self.before = self.before.saturating_add(bytes);
             return Some(Measured::Bytes(self.before));
         }
         match progress_of(line)? {
-            Measured::Bytes(bytes) => Some(Measured::Bytes(self.before + bytes)),
+            Measured::Bytes(bytes) => Some(Measured::Bytes(self.before.saturating_add(bytes))),
             percent @ Measured::Percent(_) => Some(percent),
         }
     }
@@ -86,7 +86,10 @@ const CLUSTER: u64 = 65_536;
 
 /// Reads the output of `vma verify -v`. An archive without image data has no `total` line.
 pub fn verify_summary(output: &str) -> VerifySummary {
-    let expected = device_sizes(output).iter().map(|size| size.div_ceil(CLUSTER) * CLUSTER).sum();
+    // Absurd sizes are compared like any other.
+    let in_clusters = |size: u64| size.div_ceil(CLUSTER).saturating_mul(CLUSTER);
+    let expected =
+        device_sizes(output).into_iter().fold(0_u64, |sum, size| sum.saturating_add(in_clusters(size)));
     let total = output.lines().find_map(|line| {
         let rest = line.strip_prefix("total bytes read ")?;
         let (described, rest) = rest.split_once(", sparse bytes ")?;

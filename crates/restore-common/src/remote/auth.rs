@@ -19,6 +19,43 @@ pub(super) struct Keys {
     pub named_first: bool,
 }
 
+impl Keys {
+    /// Keys that would be tried, and those that cannot be, with the reason.
+    pub(super) fn at_hand(&self) -> (Vec<String>, Vec<String>) {
+        let (mut keys, mut unusable) = (Vec::new(), Vec::new());
+        if let Some(socket) = &self.agent {
+            match agent_keys(socket) {
+                Ok(found) => keys.extend(found),
+                Err(error) => unusable.push(format!("agent at `{}`: {}", socket.display(), error.message())),
+            }
+        }
+        let is_named = !self.named.is_empty();
+        for file in if is_named { &self.named } else { &self.usual } {
+            let shown = format!("`{}`", file.display());
+            match std::fs::read_to_string(file) {
+                Ok(text) if is_encrypted(&text) => {
+                    unusable.push(format!("{shown} (encrypted, for an agent)"));
+                }
+                Ok(_) => keys.push(shown),
+                Err(error) if is_named || error.kind() != std::io::ErrorKind::NotFound => {
+                    unusable.push(format!("{shown} ({error})"));
+                }
+                Err(_) => {}
+            }
+        }
+        (keys, unusable)
+    }
+}
+
+fn agent_keys(socket: &Path) -> Result<Vec<String>, ssh2::Error> {
+    let mut agent = Session::new()?.agent()?;
+    agent.set_identity_path(socket)?;
+    agent.connect()?;
+    agent.list_identities()?;
+    let identities = agent.identities()?;
+    Ok(identities.iter().map(|identity| format!("agent key `{}`", identity.comment())).collect())
+}
+
 /// libssh2: this key is not accepted, another may be.
 const REFUSED: [ErrorCode; 2] = [ErrorCode::Session(-18), ErrorCode::Session(-19)];
 

@@ -115,7 +115,7 @@ impl Route {
         })
     }
 
-    fn known_host(&self) -> Result<KnownHosts, HostError> {
+    pub(super) fn known_host(&self) -> Result<KnownHosts, HostError> {
         KnownHosts::load(&self.known_hosts, &self.known_name())
             .map_err(|error| HostError::Configuration { host: self.name.clone(), reason: error.to_string() })
     }

@@ -31,4 +31,4 @@ pub use command::{Command, Effect};
 pub use error::{CommandFailed, HostError};
 pub use host::{Ending, Host, Job, JobEnd, JobState, Output, ReadOnly, RunId};
 pub use local::LocalHost;
-pub use ssh::{SshEnv, SshHost, SshTarget};
+pub use ssh::{AtHand, SshEnv, SshHost, SshTarget, at_hand};

@@ -59,6 +59,26 @@ impl SshEnv {
     }
 }
 
+/// What this machine has to log in to a node with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtHand {
+    /// The types of the host keys that it is known by.
+    pub known_keys: Vec<String>,
+    /// The keys that would be tried.
+    pub keys: Vec<String>,
+    /// Those that cannot be, and why.
+    pub unusable: Vec<String>,
+}
+
+/// Looks at that without asking the node.
+pub fn at_hand(target: &SshTarget) -> Result<AtHand, HostError> {
+    let wrong = |reason| HostError::Configuration { host: target.label.clone(), reason };
+    let route = route(target, &SshEnv::from_process()).map_err(wrong)?;
+    let known = route.known_host()?;
+    let (keys, unusable) = route.keys.at_hand();
+    Ok(AtHand { known_keys: known.key_types().map(str::to_owned).collect(), keys, unusable })
+}
+
 /// Most scripts that run over a connection at the same time: sshd takes ten unless `MaxSessions` says otherwise.
 const MOST_SCRIPTS: usize = 8;
 

@@ -13,12 +13,13 @@ use std::{
 
 use jiff::Timestamp;
 use md5::{Digest as _, Md5};
-use rusty_s3::{Method, UrlStyle};
+use rusty_s3::Method;
 use ureq::Agent;
 
 use super::{
     error::{S3Error, Trouble},
     http::{Answer, Call, Credentials, agent, send},
+    server::style,
     xml::{self, Item},
 };
 
@@ -139,8 +140,7 @@ impl Bucket {
             trouble: Trouble::Other(0, why),
         };
         let url = endpoint.url.parse().map_err(|_| wrong("the endpoint is not a URL".to_owned()))?;
-        let style = if endpoint.path_style { UrlStyle::Path } else { UrlStyle::VirtualHost };
-        let bucket = rusty_s3::Bucket::new(url, style, name.to_owned(), endpoint.region.clone())
+        let bucket = rusty_s3::Bucket::new(url, style(endpoint), name.to_owned(), endpoint.region.clone())
             .map_err(|error| wrong(error.to_string()))?;
         let authority = endpoint.authority.as_deref().map(read_authority).transpose().map_err(wrong)?;
         let agent = agent(authority.as_deref(), LIMIT).map_err(wrong)?;
@@ -306,6 +306,31 @@ impl Bucket {
         }
     }
 
+    /// Makes the bucket. `false`: it was there already, as this user's.
+    pub fn create(&self) -> Result<bool, S3Error> {
+        let what = format!("making bucket `{}`", self.name());
+        // The first region of all must not be named.
+        let body = match self.bucket.region() {
+            "us-east-1" => String::new(),
+            region => xml::location(region),
+        };
+        match self.once(&what, &self.put_of_bucket(&[], body.as_bytes())) {
+            Ok(_) => Ok(true),
+            Err(error) if error.trouble == Trouble::BucketExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes it keep every version from now on.
+    pub fn keep_versions(&self) -> Result<(), S3Error> {
+        let what = format!("turning versions on for bucket `{}`", self.name());
+        self.once(&what, &self.put_of_bucket(&[("versioning", "")], xml::VERSIONS_ON.as_bytes())).map(drop)
+    }
+
+    fn put_of_bucket<'a>(&self, query: &'a [(&'a str, &'a str)], body: &'a [u8]) -> Call<'a> {
+        Call { method: Method::Put, url: self.bucket.base_url().clone(), query, headers: &[], body }
+    }
+
     fn url_of(&self, what: &str, key: &str) -> Result<url::Url, S3Error> {
         let steps = key.split('/');
         // Such keys would name something else in a URL, an empty one the bucket itself.
@@ -355,7 +380,7 @@ fn newest_first(a: &Version, b: &Version) -> std::cmp::Ordering {
     a.key.cmp(&b.key).then(b.is_current.cmp(&a.is_current)).then(b.written.cmp(&a.written))
 }
 
-fn read_authority(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_authority(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path)
         .map_err(|error| format!("the certificates in `{}` cannot be read: {error}", path.display()))
 }

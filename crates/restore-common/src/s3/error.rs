@@ -42,6 +42,10 @@ pub enum Trouble {
     ClockSkew,
     /// There is no such bucket.
     NoBucket,
+    /// There is such a bucket already, and it is this user's.
+    BucketExists,
+    /// The server's disk is full.
+    Full(String),
     /// There is no such object, or no such version of it.
     NoObject,
     /// The condition of a write does not hold: the object is there already, or was changed.
@@ -70,6 +74,8 @@ impl fmt::Display for Trouble {
                 f.write_str("its clock and the one here are too far apart (RequestTimeTooSkewed)")
             }
             Self::NoBucket => f.write_str("there is no such bucket"),
+            Self::BucketExists => f.write_str("the bucket is there already"),
+            Self::Full(code) => write!(f, "its disk is full ({code})"),
             Self::NoObject => f.write_str("there is no such object"),
             Self::ConditionFailed => f.write_str("the condition of the write does not hold"),
             Self::NotImplemented => f.write_str("the server cannot do this (NotImplemented)"),
@@ -101,6 +107,10 @@ impl Trouble {
             }
             Self::ClockSkew => "set the clock of this machine or of the server (`timedatectl`)",
             Self::NoBucket => "look at `bucket` in the backend block; `rebuild-minio` makes the buckets anew",
+            Self::BucketExists => "use another name for the bucket",
+            Self::Full(_) => {
+                "make its disk larger (of a container: `pct resize`), or remove what is not needed"
+            }
             Self::NoObject => "`restore-tfstate --list` shows what there is",
             Self::ConditionFailed => "somebody else was faster: look at what is there now",
             Self::NotImplemented => "this server has not what is needed; MinIO has",
@@ -172,6 +182,10 @@ impl Trouble {
                 Self::ClockSkew
             }
             (403, _) => Self::Denied,
+            (_, "BucketAlreadyOwnedByYou") => Self::BucketExists,
+            (507, _) | (_, "XMinioStorageFull" | "StorageFull" | "NoSpaceLeft") => {
+                Self::Full(code.to_owned())
+            }
             (_, "NoSuchBucket") => Self::NoBucket,
             (_, "NoSuchKey" | "NoSuchVersion") => Self::NoObject,
             (412, _) | (_, "PreconditionFailed" | "ConditionalRequestConflict") => Self::ConditionFailed,
@@ -212,6 +226,8 @@ mod tests {
         assert_eq!(of(403, "AccessDenied"), Trouble::Denied);
         assert_eq!(of(403, "RequestTimeTooSkewed"), Trouble::ClockSkew);
         assert_eq!(of(404, "NoSuchBucket"), Trouble::NoBucket);
+        assert_eq!(of(409, "BucketAlreadyOwnedByYou"), Trouble::BucketExists);
+        assert_eq!(of(507, "XMinioStorageFull"), Trouble::Full("XMinioStorageFull".to_owned()));
         assert_eq!(of(404, "NoSuchVersion"), Trouble::NoObject);
         assert_eq!(of(412, "PreconditionFailed"), Trouble::ConditionFailed);
         assert_eq!(of(501, "NotImplemented"), Trouble::NotImplemented);

@@ -82,7 +82,8 @@ pub(super) fn agent(authority: Option<&[u8]>, limit: Duration) -> Result<Agent, 
     Ok(Agent::new_with_config(config.build()))
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
+/// The certificates in a PEM file.
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
     let mut found = Vec::new();
     for item in parse_pem(pem) {
         match item {
@@ -124,6 +125,11 @@ pub(super) fn send(
         _ => agent.run(request.body(()).map_err(not_sent)?),
     };
     read(answer.map_err(|error| Trouble::of_request(&error))?)
+}
+
+/// Asks a URL without a login.
+pub(super) fn get(agent: &Agent, url: &url::Url) -> Result<Answer, Trouble> {
+    read(agent.get(url.as_str()).call().map_err(|error| Trouble::of_request(&error))?)
 }
 
 fn read(mut answer: Response<ureq::Body>) -> Result<Answer, Trouble> {

@@ -7,8 +7,11 @@
 mod bucket;
 mod error;
 mod http;
-mod xml;
+mod server;
+pub mod xml;
 
 pub use bucket::{Bucket, Condition, Endpoint, Object, Version, Versioning};
 pub use error::{S3Error, Trouble};
 pub use http::Credentials;
+pub(crate) use http::certificates;
+pub use server::{Capabilities, Kind, Server};

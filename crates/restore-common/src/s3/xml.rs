@@ -4,39 +4,51 @@ use serde::Deserialize;
 
 /// Why a request was refused.
 #[derive(Debug, Deserialize)]
-pub(super) struct Refusal {
+pub struct Refusal {
+    /// `NoSuchKey`.
     #[serde(rename = "Code")]
-    pub(super) code: String,
+    pub code: String,
+    /// The same in words.
     #[serde(rename = "Message", default)]
-    pub(super) message: String,
+    pub message: String,
 }
 
 /// A page of `ListObjectVersions`. Servers differ in whether versions and delete markers stand mixed.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page {
+pub struct Page {
+    /// Whether there is another page.
     #[serde(rename = "IsTruncated", default)]
-    pub(super) is_truncated: bool,
+    pub is_truncated: bool,
+    /// Where that begins: the key.
     #[serde(rename = "NextKeyMarker")]
-    pub(super) next_key: Option<String>,
+    pub next_key: Option<String>,
+    /// Where that begins: the version.
     #[serde(rename = "NextVersionIdMarker")]
-    pub(super) next_version: Option<String>,
+    pub next_version: Option<String>,
+    /// Versions, newest first.
     #[serde(rename = "Version", default)]
-    pub(super) versions: Vec<Item>,
+    pub versions: Vec<Item>,
+    /// Delete markers, newest first.
     #[serde(rename = "DeleteMarker", default)]
-    pub(super) markers: Vec<Item>,
+    pub markers: Vec<Item>,
 }
 
 /// A version or a delete marker.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Item {
-    pub(super) key: String,
-    pub(super) version_id: String,
+pub struct Item {
+    /// The key.
+    pub key: String,
+    /// Its id.
+    pub version_id: String,
+    /// Whether it is the current one.
     #[serde(default)]
-    pub(super) is_latest: bool,
-    pub(super) last_modified: String,
+    pub is_latest: bool,
+    /// When it was written, RFC 3339.
+    pub last_modified: String,
+    /// Bytes.
     #[serde(default)]
-    pub(super) size: u64,
+    pub size: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,16 +57,62 @@ struct VersioningAnswer {
     status: Option<String>,
 }
 
-pub(super) fn refusal(body: &[u8]) -> Option<Refusal> {
+#[derive(Deserialize)]
+struct BucketList {
+    #[serde(rename = "Buckets")]
+    buckets: Option<Buckets>,
+}
+
+#[derive(Deserialize)]
+struct Buckets {
+    #[serde(rename = "Bucket", default)]
+    buckets: Vec<NamedBucket>,
+}
+
+#[derive(Deserialize)]
+struct NamedBucket {
+    #[serde(rename = "Name")]
+    name: String,
+}
+
+/// What turns versions on.
+pub(super) const VERSIONS_ON: &str = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>Enabled</Status></VersioningConfiguration>";
+
+/// What says where a new bucket is to be.
+pub(super) fn location(region: &str) -> String {
+    format!(
+        "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
+        quick_xml::escape::escape(region)
+    )
+}
+
+/// The names in `ListAllMyBucketsResult`. Another document is not taken for an empty list.
+pub(super) fn buckets(body: &[u8]) -> Result<Vec<String>, String> {
+    let is_list = body.windows(LIST.len()).any(|window| window == LIST);
+    let list: BucketList = parse(body)?;
+    if !is_list {
+        return Err("not a list of buckets".to_owned());
+    }
+    Ok(list
+        .buckets
+        .map(|buckets| buckets.buckets.into_iter().map(|bucket| bucket.name).collect())
+        .unwrap_or_default())
+}
+
+const LIST: &[u8] = b"<ListAllMyBucketsResult";
+
+/// Reads a refusal; nothing where it is none.
+pub fn refusal(body: &[u8]) -> Option<Refusal> {
     parse(body).ok()
 }
 
-pub(super) fn page(body: &[u8]) -> Result<Page, String> {
+/// Reads a page of versions.
+pub fn page(body: &[u8]) -> Result<Page, String> {
     parse(body)
 }
 
 /// `Enabled`, `Suspended`, or nothing when it never was on.
-pub(super) fn versioning(body: &[u8]) -> Result<Option<String>, String> {
+pub fn versioning(body: &[u8]) -> Result<Option<String>, String> {
     parse::<VersioningAnswer>(body).map(|answer| answer.status)
 }
 
@@ -91,6 +149,22 @@ mod tests {
         assert_eq!(page.versions[0].size, 7);
         assert_eq!(ids(&page.markers), ["v4", "v2"]);
         assert!(page.markers[0].is_latest);
+    }
+
+    #[test]
+    fn a_list_of_buckets_is_read_and_another_document_is_none() {
+        let list = |inner: &str| {
+            buckets(
+                format!("<ListAllMyBucketsResult><Owner><ID>o</ID></Owner>{inner}</ListAllMyBucketsResult>")
+                    .as_bytes(),
+            )
+        };
+        assert_eq!(list("").unwrap(), Vec::<String>::new());
+        assert_eq!(list("<Buckets></Buckets>").unwrap(), Vec::<String>::new());
+        let two = "<Buckets><Bucket><Name>a</Name></Bucket><Bucket><Name>b</Name></Bucket></Buckets>";
+        assert_eq!(list(two).unwrap(), ["a", "b"]);
+        assert!(buckets(b"<html><body>Grafana</body></html>").is_err());
+        assert!(location("a<b").contains("a&lt;b"));
     }
 
     #[test]

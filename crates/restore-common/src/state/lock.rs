@@ -110,7 +110,15 @@ pub fn take(bucket: &Bucket, key: &str, lock: &LockInfo) -> Result<Locked, S3Err
             None => {}
         }
         match put(Condition::Absent) {
-            Ok(()) => return Ok(Locked::Taken { honoured: honoured(put(Condition::Absent))? }),
+            Ok(()) => match honoured(put(Condition::Absent)) {
+                Ok(honoured) => return Ok(Locked::Taken { honoured }),
+                // Whoever asked for the lock believes that it has none, so it must not stay. Where that fails as well, the
+                // next one is told who holds it.
+                Err(error) => {
+                    drop(release(bucket, key, &lock.id));
+                    return Err(error);
+                }
+            },
             // Somebody was faster, and may be gone again by now.
             Err(error) if error.trouble == Trouble::ConditionFailed => {}
             Err(error) if error.trouble == Trouble::NotImplemented => {

@@ -20,9 +20,19 @@ impl DataFolder {
         Self(dir.join(named.map_or_else(|| PathBuf::from(".terraform"), PathBuf::from)))
     }
 
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Terraform's own note of the backend that was initialised.
     pub fn backend_note(&self) -> PathBuf {
         self.0.join("terraform.tfstate")
+    }
+
+    /// The providers that `init` has put there.
+    pub fn providers(&self) -> PathBuf {
+        self.0.join("providers")
     }
 
     /// The workspace that is selected.

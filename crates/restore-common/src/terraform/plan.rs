@@ -45,16 +45,29 @@ struct Change {
 }
 
 #[derive(Deserialize)]
-struct Resource {
-    addr: String,
+pub(super) struct Resource {
+    pub(super) addr: String,
 }
 
 #[derive(Deserialize)]
-struct Diagnostic {
+pub(super) struct Diagnostic {
     severity: String,
     summary: String,
     #[serde(default)]
     detail: String,
+}
+
+impl Diagnostic {
+    pub(super) fn is_error(&self) -> bool {
+        self.severity == "error"
+    }
+}
+
+/// What it says, in a line.
+pub(super) fn words_of(Diagnostic { summary, detail, .. }: &Diagnostic) -> String {
+    let detail = detail.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let words = if detail.is_empty() { summary.clone() } else { format!("{summary}: {detail}") };
+    sanitize(&words).into_owned()
 }
 
 impl PlanSummary {
@@ -70,7 +83,7 @@ impl PlanSummary {
                     let changes = |output: &serde_json::Value| output["action"].as_str() != Some("noop");
                     plan.outputs = line.outputs.values().filter(|output| changes(output)).count();
                 }
-                ("diagnostic", _, Some(diagnostic)) if diagnostic.severity == "error" => {
+                ("diagnostic", _, Some(diagnostic)) if diagnostic.is_error() => {
                     error.get_or_insert(diagnostic);
                 }
                 _ => {}
@@ -79,11 +92,7 @@ impl PlanSummary {
         match error {
             None if is_whole => Ok(plan),
             None => Err(PlanError("it ended without a word".to_owned())),
-            Some(Diagnostic { summary, detail, .. }) => {
-                let detail = detail.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-                let words = if detail.is_empty() { summary } else { format!("{summary}: {detail}") };
-                Err(PlanError(sanitize(&words).into_owned()))
-            }
+            Some(diagnostic) => Err(PlanError(words_of(&diagnostic))),
         }
     }
 
@@ -97,6 +106,14 @@ impl PlanSummary {
             _ => return,
         }
         self.resources.push((change.action, change.resource.addr));
+    }
+
+    /// The resources that would change and are not below `module`: `module.minio`.
+    pub fn outside(&self, module: &str) -> Vec<&(String, String)> {
+        let is_below = |address: &str| {
+            address.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.resources.iter().filter(|(_, address)| !is_below(address)).collect()
     }
 
     /// Whether an apply would do nothing.
@@ -148,6 +165,16 @@ mod tests {
             "1 to add, 0 to change, 0 to destroy, 1 to replace, 1 of the outputs to change"
         );
         assert!(!plan.is_empty());
+    }
+
+    #[test]
+    fn what_is_outside_of_a_module_is_told_from_what_is_in_it() {
+        let mut plan = PlanSummary::default();
+        for address in ["module.a.x.y", "module.a[0].x.y", "module.ab.x.y", "x.y"] {
+            plan.resources.push(("create".to_owned(), address.to_owned()));
+        }
+        let outside: Vec<_> = plan.outside("module.a").into_iter().map(|(_, address)| address).collect();
+        assert_eq!(outside, ["module.ab.x.y", "x.y"]);
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Scope;
 use crate::{
-    homelab::Variables,
+    homelab::{Backend, Environment, HomelabError, OVERRIDE, Project, Variables},
     remote::{Command, Host},
     s3::Credentials,
     ui::{Secret, sanitize},
@@ -128,9 +129,46 @@ impl Terraform {
             .limit(LIMIT)
     }
 
+    /// `terraform -chdir=DIR plan -target=… -replace=…`, for [`super::PlanSummary::parse`]: what [`Terraform::apply`] would
+    /// do.
+    pub fn plan_of(&self, dir: &Path, scope: &Scope) -> Command {
+        self.plan(dir).args(scope.words())
+    }
+
+    /// `terraform -chdir=DIR apply -target=… -replace=…`, for [`super::apply()`]. It waits a minute for a lock.
+    pub fn apply(&self, dir: &Path, scope: &Scope) -> Command {
+        in_dir(Command::destroy(&self.program), dir)
+            .args(["apply", "-input=false", "-auto-approve", "-lock-timeout=60s", "-json"])
+            .args(scope.words())
+            .limit(LIMIT)
+    }
+
+    /// `terraform -chdir=DIR state pull`: the state itself, for [`Document::parse`](crate::state::Document::parse);
+    /// nothing when there is none. It holds secrets.
+    pub fn state_pull(&self, dir: &Path) -> Command {
+        in_dir(Command::read(&self.program), dir).args(["state", "pull"]).limit(LIMIT)
+    }
+
     /// How the operator breaks a lock.
     pub fn force_unlock(program: &str, dir: &Path, id: &str) -> Command {
         in_dir(Command::destroy(program), dir).args(["force-unlock", id])
+    }
+
+    /// What its children need in their environment to work in the folder of an environment: credentials, where its state
+    /// is in S3 and no override puts another backend in place.
+    pub fn surroundings(
+        project: &Project,
+        environment: &Environment,
+        workspace: &str,
+        variables: Variables<'_>,
+    ) -> Result<Vec<(String, Secret)>, HomelabError> {
+        match Backend::read(environment.dir())? {
+            Backend::S3(block) if !environment.dir().join(OVERRIDE).exists() => {
+                let store = project.state_store(environment, &block, workspace, variables)?;
+                Ok(Self::variables(&store.credentials, store.endpoint.authority.as_deref(), workspace))
+            }
+            _ => Ok(unattended(workspace)),
+        }
     }
 
     /// What its children need in their environment. The newer checksums of S3 are rejected by servers that are not
@@ -140,20 +178,27 @@ impl Terraform {
         authority: Option<&Path>,
         workspace: &str,
     ) -> Vec<(String, Secret)> {
-        let plain = |name: &str, value: &str| (name.to_owned(), Secret::from(value.to_owned()));
-        let mut variables = vec![
+        let mut variables = unattended(workspace);
+        variables.extend([
             plain("AWS_ACCESS_KEY_ID", &credentials.access_key),
             ("AWS_SECRET_ACCESS_KEY".to_owned(), credentials.secret_key.clone()),
             plain("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
             plain("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
-            plain("TF_IN_AUTOMATION", "1"),
-            plain("TF_WORKSPACE", workspace),
-        ];
+        ]);
         variables
             .extend(credentials.session_token.clone().map(|token| ("AWS_SESSION_TOKEN".to_owned(), token)));
         variables.extend(authority.map(|path| plain("AWS_CA_BUNDLE", &path.display().to_string())));
         variables
     }
+}
+
+fn plain(name: &str, value: &str) -> (String, Secret) {
+    (name.to_owned(), Secret::from(value.to_owned()))
+}
+
+/// What every child needs.
+fn unattended(workspace: &str) -> Vec<(String, Secret)> {
+    vec![plain("TF_IN_AUTOMATION", "1"), plain("TF_WORKSPACE", workspace)]
 }
 
 fn in_dir(command: Command, dir: &Path) -> Command {

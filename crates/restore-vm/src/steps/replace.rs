@@ -20,6 +20,8 @@ pub fn restore(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Optio
     let total = restore.what.data_size();
     let found = &mut restore.found;
     run.job(restore.host, &command, total, &mut |line| {
+        // Whatever its checks find goes to standard error, so the first line says that they are over, and the number taken.
+        found.begun = true;
         found.replaced |= is_past_return(line);
         found.temporary = temporary_in(line).or(found.temporary.take());
     })?;
@@ -51,11 +53,24 @@ fn is_past_return(line: &str) -> bool {
 }
 
 /// Step: what a number that is no guest's has on the node all the same. A guest that had it before may have left
-/// disks, and the way back must not take them for its own.
+/// disks, and the way back must not take them for its own. A guest that took the number since the look is not touched.
 pub fn take_stock(restore: &mut Restore<'_>, _: &Run<'_>) -> anyhow::Result<Option<String>> {
     let mut commands = list_volumes(&restore.what);
     commands.push(Command::read("cat").arg(firewall_path(restore.what.target)));
+    let config = format!("{}.conf", restore.what.target);
+    let holders = Command::read("find").args(["/etc/pve/nodes", "-name", &config]);
+    commands.push(holders.clone());
     let mut answers = restore.host.run_all(&commands)?;
+    if let Some(holder) = answers.pop() {
+        let taken = holder.stdout_of(restore.host, &holders)?.trim().to_owned();
+        if !taken.is_empty() {
+            let target = restore.what.target;
+            let failure = Failure::new(format!(
+                "{target} was free when it was looked at, and is a guest's now: {taken}"
+            ));
+            return Err(failure.hint("choose a free number").into());
+        }
+    }
     let firewall = answers.pop().filter(Output::success);
     restore.found.firewall_before = firewall.map(|answer| answer.stdout);
     restore.found.volumes_before = volumes_in(restore.host, &commands, &answers)?;
@@ -72,9 +87,17 @@ pub fn take_stock(restore: &mut Restore<'_>, _: &Run<'_>) -> anyhow::Result<Opti
 /// high availability, where it cannot be put back: `ha-manager add` wants a guest that is there.
 pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     remove_temporary(restore, run)?;
+    let present = present_config(restore)?;
+    if let Some(config) = present.as_ref().filter(|config| !is_ours(restore, config)) {
+        let name = config.name().unwrap_or("without a name");
+        return Ok(Some(format!(
+            "{} `{name}` is somebody else's, and was not touched",
+            restore.what.target_name()
+        )));
+    }
     live::end(restore, run)?;
     let what = &restore.what;
-    let left_config = present_config(restore)?.is_some();
+    let left_config = present.is_some();
     let there = &restore.found.volumes_before;
     let new: Vec<_> = volumes_now(restore)?.into_iter().filter(|volume| !there.contains(volume)).collect();
     free(restore, run, &new)?;
@@ -85,6 +108,16 @@ pub fn remove_new(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Op
     put_firewall(restore, run, restore.found.firewall_before.as_deref())?;
     let was_left = left_config || !new.is_empty();
     Ok(Some(if was_left { format!("removed {}", what.target_name()) } else { "nothing was left".to_owned() }))
+}
+
+/// Whether the guest that has the number now is what the restore made. Somebody may have taken the number just before the
+/// restore, which then refuses to begin, or after what it left was removed by hand.
+fn is_ours(restore: &Restore<'_>, now: &GuestConfig) -> bool {
+    let is_stump = now.is_left_by_a_failed_restore() || now.lock() == Some("create");
+    let inside = &restore.what.inside.config;
+    let disks = crate::disks::keys_in_archive(restore.what.kind, inside);
+    let same_name = inside.name().is_none_or(|name| now.name() == Some(name));
+    is_stump || (restore.found.begun && same_name && disks.iter().all(|key| now.get(key).is_some()))
 }
 
 /// Frees volumes, and looks whether they are gone: `pvesm free` ends well even when it could not.
@@ -222,7 +255,8 @@ pub fn list_volumes(what: &Assignment) -> Vec<Command> {
     storages.into_iter().map(list).collect()
 }
 
-/// The volume ids in the answers to [`list_volumes`]: the first column below the headline.
+/// The volume ids in the answers to [`list_volumes`]: the first column below the headline. Backups of the number are on
+/// the same storages, and are no volumes of a guest.
 pub fn volumes_in(
     host: &dyn Host,
     commands: &[Command],
@@ -231,7 +265,8 @@ pub fn volumes_in(
     let mut volumes = Vec::new();
     for (command, output) in commands.iter().zip(outputs) {
         let lines = output.stdout_of(host, command)?.lines().skip(1);
-        volumes.extend(lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
+        let of_guest = lines.filter(|line| line.split_whitespace().nth(2) != Some("backup"));
+        volumes.extend(of_guest.filter_map(|line| line.split_whitespace().next()).map(str::to_owned));
     }
     Ok(volumes)
 }

@@ -3,6 +3,7 @@
 mod guest;
 mod network;
 mod own;
+mod system;
 
 use std::{
     fmt::Display,
@@ -22,7 +23,11 @@ use restore_common::{
 
 use crate::assignment::{Assignment, Restore, Start};
 
-type Found = anyhow::Result<(CheckStatus, String)>;
+pub use own::ask_all;
+pub use system::system_is_up;
+
+/// How something is, and what was seen.
+pub type Found = anyhow::Result<(CheckStatus, String)>;
 
 fn passed(saw: impl Into<String>) -> Found {
     Ok((CheckStatus::Passed, saw.into()))

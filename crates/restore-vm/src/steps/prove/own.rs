@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use restore_common::{
     homelab::{ADDRESS, Asks, AsksHttp, OwnCheck},
-    probe::{self, Http, HttpUrl},
-    procedure::{Check, Failure, Run},
+    probe::{self, Http, HttpUrl, Manner},
+    procedure::{Check, CheckStatus, Failure, Run},
     pve::GuestKind,
     remote::{Command, Ending, Output},
 };
@@ -23,6 +23,19 @@ pub(super) fn checks<'a>(what: &Assignment, common: &Arc<Common>) -> Vec<Check<R
         Check { id: "own", title, run: Box::new(run) }
     };
     what.proof.own.iter().map(check).collect()
+}
+
+/// Asks all of them, one after the other: what was seen of each, under its name.
+pub fn ask_all(
+    restore: &mut Restore<'_>,
+    run: &Run<'_>,
+) -> anyhow::Result<Vec<(String, CheckStatus, String)>> {
+    let common = Common::default();
+    let asked = restore.what.proof.own.iter().map(|own| {
+        let (status, saw) = ask(restore, run, &common, own)?;
+        Ok((own.name.clone(), status, saw))
+    });
+    asked.collect()
 }
 
 fn ask(restore: &Restore<'_>, run: &Run<'_>, common: &Common, own: &OwnCheck) -> Found {
@@ -43,7 +56,8 @@ fn ask_url(restore: &Restore<'_>, run: &Run<'_>, common: &Common, http: &AsksHtt
     by_network.ask(restore, |address, attempt| {
         let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
         let url = HttpUrl::parse(&http.url.replace(ADDRESS, &address)).map_err(str::to_owned)?;
-        judge(http, &url, &probe::http(&url, http.insecure, attempt))
+        let manner = Manner { insecure: http.insecure, ..Manner::default() };
+        judge(http, &url, &probe::http(&url, &manner, attempt))
     })
 }
 
