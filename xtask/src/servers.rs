@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use crate::process::Cargo;
+
 /// A Go program at one version.
 struct Program {
     name: &'static str,
@@ -34,11 +36,15 @@ const TOFU: Program = Program {
     version: "v1.12.6",
 };
 
-/// Installs MinIO, and OpenTofu where there is no Terraform. The first time takes minutes.
+/// The lab's Terraform provider, below this workspace's folder: where its source is, and how the program is called.
+const PROVIDER: (&str, &str) = ("tests/lab/provider", "terraform-provider-proxmox");
+
+/// Installs MinIO, the lab's Terraform provider, and OpenTofu where there is no Terraform. The first time takes minutes.
 pub(crate) fn install() -> anyhow::Result<()> {
     let folder = cache()?.join("pve-restore/bin");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     MINIO.install(&folder)?;
+    build_provider(&folder)?;
     if !has_terraform() {
         TOFU.install(&folder)?;
     }
@@ -67,6 +73,16 @@ impl Program {
         let words = [OsStr::new("build"), OsStr::new("-o"), program.as_os_str(), OsStr::new(self.package)];
         go(words, Some(Path::new(source.trim()))).map(drop)
     }
+}
+
+/// Built each time: Go knows by itself whether anything has changed.
+fn build_provider(folder: &Path) -> anyhow::Result<()> {
+    let (source, name) = PROVIDER;
+    let program = folder.join(name);
+    let source = Cargo::new().root().join(source);
+    go([OsStr::new("build"), OsStr::new("-o"), program.as_os_str(), OsStr::new(".")], Some(&source))?;
+    println!("{} is there", program.display());
+    Ok(())
 }
 
 /// Runs Go; what it printed.

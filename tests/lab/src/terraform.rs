@@ -83,14 +83,27 @@ impl Project {
 
     /// Makes the project of a [lab](crate::lab)'s operator one that Terraform can work with.
     pub fn add_to(root: &Path, server: &dyn S3Server) -> io::Result<Self> {
+        let authority = server.authority().map(Path::to_owned);
+        let project = Self::lay_out(root, &server.endpoint(), server.credentials(), authority)?;
+        project.add_minio(server)?;
+        Ok(project)
+    }
+
+    /// The same for a server that is not there yet; without a word about it in `terraform.tfvars`.
+    pub(crate) fn lay_out(
+        root: &Path,
+        endpoint: &str,
+        credentials: &Credentials,
+        authority: Option<PathBuf>,
+    ) -> io::Result<Self> {
         let shared = project::proxmox(root).join("shared");
         fs::create_dir_all(&shared)?;
         fs::write(shared.join("common_variables.tf"), COMMON_VARIABLES)?;
         let project = Self {
             home: root.with_file_name("home"),
             root: root.to_owned(),
-            credentials: server.credentials().clone(),
-            authority: server.authority().map(Path::to_owned),
+            credentials: credentials.clone(),
+            authority,
         };
         for name in ENVIRONMENTS {
             let folder = project.environment(name);
@@ -100,10 +113,9 @@ impl Project {
             symlink("../../shared/common_variables.tf", folder.join("common_variables.tf"))?;
             let secret = format!("grafana_admin_password = \"{CANARY}\"\n");
             fs::write(folder.join("secret.auto.tfvars"), secret)?;
-            let backend = BACKEND.replace("ENVIRONMENT", name).replace("ENDPOINT", &server.endpoint());
+            let backend = BACKEND.replace("ENVIRONMENT", name).replace("ENDPOINT", endpoint);
             fs::write(folder.join("backend.tf"), backend)?;
         }
-        project.add_minio(server)?;
         Ok(project)
     }
 
@@ -232,7 +244,8 @@ impl Project {
         Ok(held)
     }
 
-    fn run(&self, environment: &str, words: &[&str]) -> io::Result<()> {
+    /// Terraform with these words, which has to succeed.
+    pub fn run(&self, environment: &str, words: &[&str]) -> io::Result<()> {
         let output = self.command(environment, words)?.output()?;
         if output.status.success() { Ok(()) } else { Err(failure(words, &output)) }
     }

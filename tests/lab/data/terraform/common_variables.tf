@@ -46,3 +46,31 @@ variable "grafana_admin_password" {
   type      = string
   sensitive = true
 }
+
+# What the modules of a whole homelab take as well.
+
+variable "proxmox_api_token" {
+  type      = string
+  default   = null
+  sensitive = true
+}
+
+variable "vm_template_id" {
+  type    = number
+  default = 9000
+}
+
+variable "default_datastore" {
+  type    = string
+  default = "local-lvm"
+}
+
+variable "network_gateway" {
+  type    = string
+  default = null
+}
+
+variable "ssh_public_keys" {
+  type    = list(string)
+  default = []
+}

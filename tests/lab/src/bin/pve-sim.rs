@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use restore_lab::guest::{self, Guest, docker};
 use restore_lab::sim::{Io, Node, cli, run, scenario, shell};
 
 const USAGE: &str = "usage: pve-sim --root DIR [--pve 8|9] -- COMMAND [ARGUMENT ...]\n       \
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.collect();
     let program = Path::new(&called_as).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let result = match args.first().map(String::as_str) {
+        _ if program == "docker" => in_guest(&args),
         _ if [shell::PROGRAMS, shell::TOOLS].concat().contains(&program.as_str()) => {
             as_program(&program, &args)
         }
@@ -63,14 +65,27 @@ fn as_program(program: &str, args: &[String]) -> io::Result<ExitCode> {
     execute(&node.root, &node.version, &argv)
 }
 
-/// The node's login shell: `shell -c TEXT`, or the command that an SSH server hands over.
+/// Called as `docker`, from a shell of a guest.
+fn in_guest(args: &[String]) -> io::Result<ExitCode> {
+    let root = std::env::var(guest::VARIABLE).map_err(io::Error::other)?;
+    let answer = docker::run(&Guest::new(root), args);
+    eprint!("{}", answer.stderr);
+    // A reader that has gone away changes nothing.
+    drop(io::stdout().write_all(answer.stdout.as_bytes()));
+    Ok(ExitCode::from(u8::try_from(answer.code).unwrap_or(255)))
+}
+
+/// The login shell of a node or a guest: `shell -c TEXT`, or the command that an SSH server hands over.
 fn login_shell(args: &[String]) -> io::Result<ExitCode> {
     use std::os::unix::process::ExitStatusExt as _;
     let text = match args {
         [flag, text] if flag == "-c" => text.clone(),
         _ => std::env::var("SSH_ORIGINAL_COMMAND").map_err(io::Error::other)?,
     };
-    let status = shell_node()?.run(&text)?;
+    let status = match std::env::var(guest::VARIABLE) {
+        Ok(root) => Guest::new(root).run(&text)?,
+        Err(_) => shell_node()?.run(&text)?,
+    };
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)))
 }

@@ -9,14 +9,20 @@ use std::{
 };
 
 use restore_lab::{
-    lab::{CT, Front, Lab, LabBuilder, NODE, VM},
+    homelab::Scenario,
+    lab::{CT, Front, Lab, LabBuilder, MONITORING, NODE, VM},
+    monitoring::{self, PROMETHEUS},
     s3::{Credentials, Embedded, Engine, Options, S3Server},
     terraform::{ENVIRONMENTS, Project},
 };
 
 const USAGE: &str = "usage: restore-lab demo [--yes]
-       restore-lab shell [--pve 8|9] [--front embedded|openssh] [--s3 embedded|minio]
+       restore-lab shell [--pve 8|9] [--front embedded|openssh] [--s3 embedded|minio] [--monitoring]
+       restore-lab shell --scenario NAME [--s3 embedded|minio]
        restore-lab s3 [--port PORT] [--folder DIR]";
+
+/// The backup job of the demonstration.
+const JOBS: &str = "vzdump: nightly\n\tschedule 01:00\n\tstorage local\n\tall 1\n";
 
 /// How long a guest may take to answer, or to fall silent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,6 +33,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["demo"] => demo(false),
         ["demo", "--yes"] => demo(true),
+        ["shell", "--scenario", name] => rehearse(name, Engine::Embedded),
+        ["shell", "--scenario", name, "--s3", "minio"] => rehearse(name, Engine::MinIo),
         ["shell", options @ ..] => shell(options),
         ["s3", options @ ..] => serve(options),
         _ => Err(USAGE.into()),
@@ -40,18 +48,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Breaks both guests and has them restored, as an operator would.
+/// Breaks both guests, has them restored and everything verified, as an operator would.
 fn demo(yes: bool) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
-    let lab = Lab::start()?;
+    let lab = LabBuilder::new().file("/etc/pve/jobs.cfg", JOBS).start()?;
     let asks = !yes && io::stdin().is_terminal() && io::stderr().is_terminal();
     println!(
         "A homelab on loopback: {NODE}, Proxmox VE 8, with VM {VM} `prod-web` and container {CT} `prod-dns`.\n"
     );
     restore(&lab, VM, "/etc/pve/qemu-server/101.conf", "scsi0", asks, &|| lab.break_disk(VM))?;
     restore(&lab, CT, "/etc/pve/lxc/102.conf", "rootfs", asks, &|| lab.break_container(CT))?;
+    println!("$ verify-backups --full --no-state\n");
+    let status = lab.command("verify-backups").args(["--full", "--no-state"]).status()?;
+    if !status.success() {
+        return Err(format!("verify-backups ended with {status}").into());
+    }
     println!(
-        "Both guests are back, bit for bit, and answer. All of it took {:.1} s.",
+        "\nBoth guests are back, bit for bit, and answer. All of it took {:.1} s.",
         begun.elapsed().as_secs_f64()
     );
     Ok(())
@@ -110,39 +123,69 @@ fn answers(lab: &Lab, vmid: u32, wanted: bool) -> Result<(), Box<dyn Error>> {
 fn shell(options: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut builder = LabBuilder::new();
     let mut engine = None;
-    for pair in options.chunks(2) {
-        builder = match pair {
-            ["--pve", version] => builder.pve(version.parse()?),
-            ["--front", "openssh"] => builder.front(Front::OpenSsh),
-            ["--front", "embedded"] => builder.front(Front::Embedded),
-            ["--s3", "embedded"] => {
+    let mut rest = options;
+    while !rest.is_empty() {
+        (builder, rest) = match rest {
+            ["--pve", version, rest @ ..] => (builder.pve(version.parse()?), rest),
+            ["--front", "openssh", rest @ ..] => (builder.front(Front::OpenSsh), rest),
+            ["--front", "embedded", rest @ ..] => (builder.front(Front::Embedded), rest),
+            ["--s3", "embedded", rest @ ..] => {
                 engine = Some(Engine::Embedded);
-                builder
+                (builder, rest)
             }
-            ["--s3", "minio"] => {
+            ["--s3", "minio", rest @ ..] => {
                 engine = Some(Engine::MinIo);
-                builder
+                (builder, rest)
+            }
+            ["--monitoring", rest @ ..] => {
+                if !monitoring::is_installed()? {
+                    return Err("the monitoring stack needs Prometheus and Alertmanager".into());
+                }
+                (builder.monitoring(monitoring::Options::default()), rest)
             }
             _ => return Err(USAGE.into()),
         };
     }
     let lab = builder.start()?;
     let state = engine.map(|engine| keep_state(&lab, engine)).transpose()?;
-    let programs = std::env::current_exe()?;
-    let folder = programs.parent().unwrap_or(std::path::Path::new("."));
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     println!(
         "You are the operator of a homelab: {NODE} with VM {VM} and container {CT}.\n\
          Its files are below {} (break something there), your project is this folder.\n\
          Try: restore-vm {VM} --list, restore-vm {VM} --dry-run, restore-vm {VM}. `exit` ends the lab.\n",
         lab.root().display()
     );
+    if let Some(stack) = lab.stack() {
+        println!(
+            "VM {MONITORING} `monitoring-stack` runs Prometheus at http://{}:{PROMETHEUS}. Try: rebuild-monitoring --check-only.\n",
+            stack.address()
+        );
+    }
     let state_variables = state.as_ref().map(|(_, project)| project.variables()).unwrap_or_default();
+    open_shell(&lab, state_variables)
+}
+
+/// A shell of an operator whose homelab is broken in this way.
+fn rehearse(name: &str, engine: Engine) -> Result<(), Box<dyn Error>> {
+    let scenario: Scenario = name.parse()?;
+    println!("Terraform makes a homelab, and then something happens to it …");
+    let Some(homelab) = scenario.start(engine)? else { return Err("something is not installed".into()) };
+    println!(
+        "\n{}\n\n`verify-backups --full` says when all is well. `exit` ends the lab.\n",
+        scenario.task()
+    );
+    open_shell(&homelab, homelab.terraform().variables())
+}
+
+/// A shell in the operator's project, with the programs in its path.
+fn open_shell(lab: &Lab, more: Vec<(String, String)>) -> Result<(), Box<dyn Error>> {
+    let programs = std::env::current_exe()?;
+    let folder = programs.parent().unwrap_or(std::path::Path::new("."));
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "bash".to_owned());
     Command::new(shell)
         .env_clear()
         .envs(lab.operator().variables())
-        .envs(state_variables)
+        .envs(more)
         .env("PATH", path)
         .env("LAB_NODE", lab.root())
         .current_dir(lab.operator().project())

@@ -2,21 +2,24 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use super::{
-    CT, Lab, Server, VM,
+    CT, Lab, MONITORING, Server, VM,
+    addresses::Addresses,
     backed_up::{snapshot_of_container, snapshot_of_vm},
     content::{DISK_SIZE, seeded},
     guests::Guests,
+    monitoring,
     operator::{About, Operator},
     program_path, simulate,
 };
 use crate::{
+    monitoring::{Options, Place, Stack},
     sim::{GuestKind, Node, Settings, node::power::BOOT_SIGNATURE, shell::ShellNode},
     ssh::{Embedded, KeyPair, OpenSsh, ServerOptions},
 };
@@ -25,13 +28,7 @@ use crate::{
 pub const NODE: &str = "pve-prod";
 
 /// The port on which the guests answer. Port 22 would need root.
-const GUEST_PORT: u16 = 2222;
-
-/// The port that says that a lab's addresses are taken.
-const CLAIM_PORT: u16 = 2221;
-
-/// For how many labs there are addresses: 254 second parts with 80 groups of three each.
-const LABS: u32 = 254 * 80;
+pub(crate) const GUEST_PORT: u16 = 2222;
 
 /// Which SSH server stands in front of the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +52,7 @@ pub struct LabBuilder {
     /// Backup servers by the storages' names, with the times of what is on them.
     servers: Vec<(String, Vec<&'static str>)>,
     more: Vec<u32>,
+    monitoring: Option<Options>,
     /// Bytes of the VM's system disk, and of the data in the guests' largest files.
     disk: u64,
     data: usize,
@@ -81,6 +79,7 @@ impl LabBuilder {
             storages: String::new(),
             servers: Vec::new(),
             more: Vec::new(),
+            monitoring: None,
             disk: DISK_SIZE,
             data: 1 << 20,
             filled: false,
@@ -91,6 +90,13 @@ impl LabBuilder {
     #[must_use]
     pub fn more_vms(mut self, vmids: &[u32]) -> Self {
         self.more = vmids.to_vec();
+        self
+    }
+
+    /// Adds the VM `monitoring-stack`, which runs, and has backups as the others do; or only what takes care of it.
+    #[must_use]
+    pub fn monitoring(mut self, options: Options) -> Self {
+        self.monitoring = Some(options);
         self
     }
 
@@ -179,6 +185,13 @@ impl LabBuilder {
         shell.link_programs(&simulator)?;
         let node = Node::open(&shell.root, self.version)?;
         make_guests(&node, &addresses, self.disk, self.data)?;
+        let mut others = self.more.clone();
+        let mut running = vec![(GuestKind::Vm, VM), (GuestKind::Ct, CT)];
+        if self.monitoring.as_ref().is_some_and(|options| options.vm) {
+            monitoring::make(&node, &addresses.monitoring, self.disk, self.data)?;
+            others.push(MONITORING);
+            running.push((GuestKind::Vm, MONITORING));
+        }
         if self.filled {
             fill(&node, "local-lvm:vm-101-disk-0", self.disk)?;
         }
@@ -189,7 +202,7 @@ impl LabBuilder {
             node.write(path, text)?;
         }
         for time in &self.backups {
-            back_up(&simulator, &shell, self.compress, time, &self.more)?;
+            back_up(&simulator, &shell, self.compress, time, &others)?;
         }
         for (id, times) in &self.servers {
             let storage = node.storage(id).map_err(|failure| io::Error::other(failure.text))?;
@@ -197,7 +210,7 @@ impl LabBuilder {
                 back_up_to(&simulator, &shell, &node, &storage.place(), time)?;
             }
         }
-        for (kind, vmid) in [(GuestKind::Vm, VM), (GuestKind::Ct, CT)] {
+        for (kind, vmid) in running {
             node.power_on(kind, vmid).map_err(|failure| io::Error::other(failure.text))?;
         }
         drop(fs::remove_dir_all(shell.root.join("var/log")));
@@ -213,11 +226,12 @@ impl LabBuilder {
     ) -> io::Result<Lab> {
         let (host_key, client_key) = (KeyPair::generate()?, KeyPair::generate()?);
         let options = ServerOptions {
-            address: addresses.node.clone(),
+            address: SocketAddr::new(addresses.node.parse().map_err(io::Error::other)?, 0),
             host_key: host_key.clone(),
+            user: "root".to_owned(),
             client_key: client_key.public_line()?,
             simulator: simulator.clone(),
-            node: shell.clone(),
+            variables: shell.variables(),
         };
         let (server, address) = match self.front {
             Front::Embedded => {
@@ -249,52 +263,41 @@ impl LabBuilder {
                 ct_address: &addresses.ct,
             },
         )?;
-        let listening = |ip: &str| -> io::Result<SocketAddr> {
-            format!("{ip}:{GUEST_PORT}").parse().map_err(io::Error::other)
+        let at = |ip: &str, port: u16| -> io::Result<SocketAddr> {
+            Ok(SocketAddr::new(ip.parse().map_err(io::Error::other)?, port))
         };
         let guests = vec![
-            (GuestKind::Vm, VM, listening(&addresses.vm)?),
-            (GuestKind::Ct, CT, listening(&addresses.ct)?),
+            (GuestKind::Vm, VM, at(&addresses.vm, GUEST_PORT)?),
+            (GuestKind::Ct, CT, at(&addresses.ct, GUEST_PORT)?),
         ];
-        let guests = Guests::watch(shell.root.clone(), self.version, guests);
+        let mut stack = None;
+        if let Some(options) = self.monitoring {
+            let place = Place {
+                address: at(&addresses.monitoring, 0)?.ip(),
+                node_address: address.ip(),
+                folder: &monitoring::folder(folder.path()),
+                simulator: &simulator,
+                client_key: client_key.public_line()?,
+            };
+            if options.vm {
+                let node = Node::open(&shell.root, self.version)?;
+                monitoring::tell(&operator, &node, &options.password, (place.address, place.node_address))?;
+            }
+            stack = Some(Stack::new(options, place)?);
+        }
+        let caretaker = stack.as_ref().map(Stack::caretaker).transpose()?;
+        let guests = Guests::watch(shell.root.clone(), self.version, guests, caretaker);
         Ok(Lab {
             shell,
             simulator,
             server: Some(server),
             guests: Some(guests),
+            stack,
             operator,
+            login: (address, user),
             _folder: folder,
             _addresses: addresses.claim,
         })
-    }
-}
-
-/// Loopback addresses that no other lab on this machine has. Linux has all of 127.0.0.0/8; elsewhere a lab needs them
-/// to be added to the loopback interface.
-struct Addresses {
-    node: String,
-    vm: String,
-    ct: String,
-    /// Whoever holds this has the addresses: guests of two labs on one address would answer for each other.
-    claim: TcpListener,
-}
-
-impl Addresses {
-    /// Takes the first free ones. Each process begins somewhere else, so that few tries are in vain.
-    fn take() -> io::Result<Self> {
-        for lab in 0..LABS {
-            let lab = (std::process::id() + lab) % LABS;
-            let address = |n: u32| format!("127.{}.{}.1", 1 + lab / 80, 1 + 3 * (lab % 80) + n);
-            match TcpListener::bind((address(0), CLAIM_PORT)) {
-                Ok(claim) => return Ok(Self { node: address(0), vm: address(1), ct: address(2), claim }),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => {
-                    let text = format!("cannot listen on {}: {error}", address(0));
-                    return Err(io::Error::new(error.kind(), text));
-                }
-            }
-        }
-        Err(io::Error::other("every loopback address for labs is taken"))
     }
 }
 
@@ -402,7 +405,7 @@ fn make_small_vm(node: &Node, vmid: u32) -> io::Result<()> {
 }
 
 /// A sparse volume that begins with `content`.
-fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::Result<()> {
+pub(super) fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::Result<()> {
     let place = node.place(volid).map_err(|failure| io::Error::other(failure.text))?;
     let path = node.path(&place.path);
     fs::create_dir_all(path.parent().unwrap_or(&path))?;

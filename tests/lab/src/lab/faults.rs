@@ -73,14 +73,19 @@ impl Lab {
         settings.write(self.root())
     }
 
-    /// Overwrites the VM's system disk with garbage, the boot sector included.
-    pub fn break_disk(&self, vmid: u32) -> io::Result<()> {
+    /// Where the disk that a VM boots from is on this machine.
+    pub(crate) fn system_disk(&self, vmid: u32) -> io::Result<std::path::PathBuf> {
         let node = self.node()?;
         let config = node.config(GuestKind::Vm, vmid).map_err(|e| io::Error::other(e.text))?;
         let disk = boot_disk(&config.main);
         let volid = disk.as_ref().and_then(|d| d.volume()).ok_or_else(|| io::Error::other("no disk"))?;
         let place = node.place(volid).map_err(|e| io::Error::other(e.text))?;
-        let file = fs::OpenOptions::new().write(true).open(self.path(&place.path))?;
+        Ok(self.path(&place.path))
+    }
+
+    /// Overwrites the VM's system disk with garbage, the boot sector included.
+    pub fn break_disk(&self, vmid: u32) -> io::Result<()> {
+        let file = fs::OpenOptions::new().write(true).open(self.system_disk(vmid)?)?;
         file.write_all_at(&seeded("garbage", 1 << 20), 0)
     }
 
@@ -148,10 +153,15 @@ const END: Duration = Duration::from_secs(5);
 
 /// Ends what still runs on a node: detached jobs outlive their connection, but not the lab.
 pub(super) fn end_processes_of(root: &Path) {
+    end_processes_with(&of_node(root));
+}
+
+/// Ends every process that has this variable, as `NAME=VALUE`.
+pub(crate) fn end_processes_with(variable: &str) {
     let deadline = Instant::now() + END;
     // What was started while the list was made is found in the next round.
     loop {
-        let pids = processes_of(root);
+        let pids = processes_with(variable);
         if pids.is_empty() || Instant::now() > deadline {
             return;
         }
@@ -161,7 +171,15 @@ pub(super) fn end_processes_of(root: &Path) {
 
 /// The processes that were started on the node, told by their environment.
 pub(super) fn processes_of(root: &Path) -> Vec<String> {
-    let wanted = format!("PVE_SIM_ROOT={}", root.display());
+    processes_with(&of_node(root))
+}
+
+fn of_node(root: &Path) -> String {
+    format!("PVE_SIM_ROOT={}", root.display())
+}
+
+/// The processes that have this variable, as `NAME=VALUE`.
+pub(crate) fn processes_with(wanted: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of_this_lab = processes.filter_map(|entry| {
         let pid = entry.file_name().to_string_lossy().into_owned();

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use crate::sim::{GuestKind, Node, ha};
+use crate::{
+    monitoring::Caretaker,
+    sim::{GuestKind, Node, ha},
+};
 
 /// How often the power state is looked at.
 const POLL: Duration = Duration::from_millis(10);
@@ -33,7 +36,12 @@ pub(super) struct Guests {
 
 impl Guests {
     /// Begins to watch.
-    pub(super) fn watch(root: PathBuf, version: u8, guests: Vec<Listening>) -> Self {
+    pub(super) fn watch(
+        root: PathBuf,
+        version: u8,
+        guests: Vec<Listening>,
+        mut caretaker: Option<Caretaker>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let addresses = guests.iter().map(|(_, vmid, address)| (*vmid, *address)).collect();
         let ended = Arc::clone(&stop);
@@ -47,8 +55,12 @@ impl Guests {
                 if let Ok(node) = Node::open(&root, version) {
                     // What it cannot do now it does in its next round.
                     drop(ha::work(&node));
-                    for guest in &guests {
-                        serve(&node, guest, &mut open);
+                    for (kind, vmid, address) in &guests {
+                        let port: &mut Option<TcpListener> = open.entry(*vmid).or_default();
+                        answer(node.has_booted(*kind, *vmid), *address, port);
+                    }
+                    if let Some(caretaker) = &mut caretaker {
+                        caretaker.tend(&node);
                     }
                 }
                 drop(guard);
@@ -77,19 +89,19 @@ impl Drop for Guests {
     }
 }
 
-/// Opens, closes and answers one guest's port.
-fn serve(node: &Node, (kind, vmid, address): &Listening, open: &mut BTreeMap<u32, TcpListener>) {
-    if !node.has_booted(*kind, *vmid) {
-        open.remove(vmid);
+/// Opens, closes and answers the port of a guest, which has booted or not.
+pub(crate) fn answer(has_booted: bool, address: SocketAddr, open: &mut Option<TcpListener>) {
+    if !has_booted {
+        *open = None;
         return;
     }
-    if !open.contains_key(vmid)
+    if open.is_none()
         && let Ok(listener) = TcpListener::bind(address)
         && listener.set_nonblocking(true).is_ok()
     {
-        open.insert(*vmid, listener);
+        *open = Some(listener);
     }
-    if let Some(listener) = open.get(vmid) {
+    if let Some(listener) = open {
         while let Ok((mut client, _)) = listener.accept() {
             drop(client.write_all(b"SSH-2.0-lab\r\n"));
         }

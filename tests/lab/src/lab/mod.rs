@@ -2,14 +2,16 @@
 //!
 //! Everything is on loopback and below one temporary folder, and gone at drop.
 
+mod addresses;
 mod archived;
 mod backed_up;
 mod builder;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod content;
 mod faults;
 mod guests;
 mod inventory;
+mod monitoring;
 mod operator;
 
 pub use builder::{Front, LabBuilder, NODE};
@@ -17,7 +19,13 @@ pub use checkpoint::Checkpoint;
 pub use content::{DISK_SIZE, seeded};
 pub use faults::Fault;
 pub use inventory::Inventory;
+pub use monitoring::MONITORING;
+pub(crate) use monitoring::trust;
 pub use operator::Operator;
+
+pub(crate) use builder::GUEST_PORT;
+pub(crate) use faults::{end_processes_with, processes_with};
+pub(crate) use guests::answer;
 
 use std::{
     fs, io,
@@ -28,6 +36,7 @@ use std::{
 use guests::Guests;
 
 use crate::{
+    monitoring::Stack,
     sim::{Node, shell::ShellNode},
     ssh::{Embedded, OpenSsh},
 };
@@ -49,11 +58,14 @@ pub enum Server {
 /// A running homelab.
 #[derive(Debug)]
 pub struct Lab {
-    shell: ShellNode,
-    simulator: PathBuf,
+    pub(crate) shell: ShellNode,
+    pub(crate) simulator: PathBuf,
     server: Option<Server>,
     guests: Option<Guests>,
+    stack: Option<Stack>,
     operator: Operator,
+    /// The node's address with the port of its SSH server, and the user who may log in.
+    login: (std::net::SocketAddr, String),
     _folder: tempfile::TempDir,
     /// Keeps other labs off the addresses of this one.
     _addresses: std::net::TcpListener,
@@ -136,9 +148,38 @@ impl Lab {
         Ok(lines.iter().filter_map(|line| line["took"].as_f64()).sum())
     }
 
+    /// The monitoring stack, of a lab that has one.
+    pub fn stack(&self) -> Option<&Stack> {
+        self.stack.as_ref()
+    }
+
+    /// From now on nobody reaches the node by SSH.
+    pub(crate) fn cut_off(&mut self) {
+        self.server = None;
+    }
+
+    /// Where the node's SSH server listens, and the user who may log in.
+    pub fn login(&self) -> (std::net::SocketAddr, &str) {
+        (self.login.0, &self.login.1)
+    }
+
+    /// An address in the node's network that only this lab has; its last number is one from 2 to 254.
+    pub fn neighbour(&self, last: u8) -> std::net::IpAddr {
+        match self.login.0.ip() {
+            std::net::IpAddr::V4(node) => {
+                let [a, b, c, _] = node.octets();
+                std::net::IpAddr::from([a, b, c, last])
+            }
+            node @ std::net::IpAddr::V6(_) => node,
+        }
+    }
+
     /// Where a guest answers, as `ADDRESS:PORT`.
     pub fn guest_address(&self, vmid: u32) -> Option<std::net::SocketAddr> {
-        self.guests.as_ref().and_then(|guests| guests.address(vmid))
+        match &self.stack {
+            Some(stack) if vmid == MONITORING => Some((stack.address(), GUEST_PORT).into()),
+            _ => self.guests.as_ref().and_then(|guests| guests.address(vmid)),
+        }
     }
 }
 
@@ -154,7 +195,8 @@ impl Drop for Lab {
 pub(crate) fn simulate(simulator: &Path, node: &ShellNode, words: &[&str]) -> io::Result<Output> {
     let mut command = Command::new(simulator);
     command.arg("--root").arg(&node.root).args(["--pve", &node.version]).arg("--").args(words);
-    command.env("TZ", "UTC").output()
+    // By the root it is found when everything on the node is ended.
+    command.env("TZ", "UTC").env("PVE_SIM_ROOT", &node.root).output()
 }
 
 /// One of the recovery programs; panics where it is not built.
@@ -172,7 +214,7 @@ pub(crate) fn program_path(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-fn lines(path: &Path) -> io::Result<Vec<serde_json::Value>> {
+pub(crate) fn lines(path: &Path) -> io::Result<Vec<serde_json::Value>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

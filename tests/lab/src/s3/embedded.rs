@@ -31,8 +31,8 @@ use super::{
     port::Port,
     service::{self, IgnoreConditions, Service},
     store::Store,
-    tls::Authority,
 };
+use crate::tls::Authority;
 
 /// How long the server's threads may take to end.
 const END: Duration = Duration::from_secs(5);

@@ -32,6 +32,8 @@ pub enum Fault {
     IgnoreConditions,
     /// Versions are unknown to the server.
     NoVersioning,
+    /// Nothing more can be written, as on a drive without room; the server is no longer healthy.
+    DiskFull,
     /// The client's clock is said to be wrong.
     ClockSkew,
     /// The client's secret is said to be wrong.
@@ -60,6 +62,12 @@ impl Fault {
             Self::UnknownKey => {
                 (403, "InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.")
             }
+            Self::DiskFull if seen.path == "/minio/health/cluster" => (503, "", ""),
+            Self::DiskFull if seen.writes() => (
+                507,
+                "XMinioStorageFull",
+                "Storage backend has reached its minimum free drive threshold. Please delete a few objects to proceed.",
+            ),
             Self::NoVersioning if seen.is_about_versions() => {
                 (501, "NotImplemented", "A header you provided implies functionality that is not implemented")
             }
@@ -114,6 +122,10 @@ impl Seen {
     /// The object's key; empty where the request is about none.
     pub fn key(&self) -> &str {
         self.path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key)
+    }
+
+    fn writes(&self) -> bool {
+        self.method == "PUT" || self.method == "POST"
     }
 
     fn is_about_versions(&self) -> bool {

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Client, Credentials, Options, S3Server, port::Port, tls::Authority};
-use crate::installed;
+use super::{Client, Credentials, Options, S3Server, port::Port};
+use crate::{installed, tls::Authority};
 
 /// How long it may take until it serves.
 const START: Duration = Duration::from_mins(1);

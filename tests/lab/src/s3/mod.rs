@@ -12,7 +12,6 @@ mod port;
 mod refusals;
 mod service;
 mod store;
-mod tls;
 
 pub use client::{Answer, Client, Version};
 pub use embedded::Embedded;

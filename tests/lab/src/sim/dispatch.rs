@@ -3,7 +3,7 @@
 use std::{process::Command, time::SystemTime};
 
 use super::args::Parsed;
-use super::shell::{TOOLS, translated};
+use super::shell::{PLACES, TOOLS, translated};
 use super::tool::Tool;
 use super::{Io, Node, cli, compress, fault, ha, pct, pvesh, pvesm, qm, qmrestore, vma, vzdump};
 
@@ -63,7 +63,7 @@ fn tool(node: &Node, args: &[String], io: &mut Io<'_>, main: fn(&[String], &mut 
 /// Runs a tool of the machine on the node's files.
 fn system_tool(node: &Node, name: &str, args: &[String], io: &mut Io<'_>) -> i32 {
     let root = node.root().to_string_lossy();
-    let args = args.iter().map(|word| translated(word, &root));
+    let args = args.iter().map(|word| translated(word, &root, PLACES));
     match Command::new(name).args(args).env("PATH", "/usr/bin:/bin").status() {
         Ok(status) => status.code().unwrap_or(137),
         Err(error) => {

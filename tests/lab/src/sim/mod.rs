@@ -19,7 +19,7 @@ mod dispatch;
 mod extract;
 mod fault;
 pub(crate) mod ha;
-mod pct;
+pub(crate) mod pct;
 mod pct_restore;
 mod prune;
 mod pvesh;

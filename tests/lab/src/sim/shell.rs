@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Folders and files of the node that commands name. Everything else, `/usr/bin` or `/proc`, is the machine's own.
-const PLACES: &[&str] = &[
+pub(super) const PLACES: &[&str] = &[
     "/etc/pve",
     "/etc/vzdump.conf",
     "/etc/hostname",
@@ -65,25 +65,60 @@ impl ShellNode {
         names.iter().try_for_each(|name| std::os::unix::fs::symlink(simulator, self.programs().join(name)))
     }
 
+    /// What the programs of the node are told about it.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("PVE_SIM_ROOT", self.root.display().to_string()),
+            ("PVE_SIM_VERSION", self.version.clone()),
+            ("PVE_SIM_NODE", self.name.clone()),
+        ]
+    }
+
     /// Runs one command text as a login shell would and gives its exit status.
     pub fn run(&self, text: &str) -> io::Result<ExitStatus> {
+        Login {
+            root: &self.root,
+            places: PLACES,
+            programs: &self.programs(),
+            variables: self.variables(),
+            log: &self.root.join("var/log/pve-sim"),
+        }
+        .run(text)
+    }
+}
+
+/// A login shell on a machine whose files lie below a folder.
+pub(crate) struct Login<'a> {
+    /// The folder.
+    pub(crate) root: &'a Path,
+    /// Which of the machine's paths are below it.
+    pub(crate) places: &'a [&'a str],
+    /// Where the simulated programs are.
+    pub(crate) programs: &'a Path,
+    /// What these are told.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    /// Where `exec.jsonl` is.
+    pub(crate) log: &'a Path,
+}
+
+impl Login<'_> {
+    /// Runs one command text and gives its exit status.
+    pub(crate) fn run(self, text: &str) -> io::Result<ExitStatus> {
         let started = Instant::now();
         self.record(&serde_json::json!({ "time": now(), "exec": text }))?;
         let root = self.root.to_string_lossy().into_owned();
         let path = format!(
             "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            self.programs().display()
+            self.programs.display()
         );
         let mut child = Command::new("bash")
-            .args(["-c", &translated(text, &root)])
+            .args(["-c", &translated(text, &root, self.places)])
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.root.join("root"))
             .env("USER", "root")
             .env("TZ", "UTC")
-            .env("PVE_SIM_ROOT", &self.root)
-            .env("PVE_SIM_VERSION", &self.version)
-            .env("PVE_SIM_NODE", &self.name)
+            .envs(self.variables.iter().map(|(name, value)| (*name, value)))
             .current_dir(self.root.join("root"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -102,9 +137,8 @@ impl ShellNode {
 
     /// One line when a remote execution begins, and one when it ended.
     fn record(&self, line: &serde_json::Value) -> io::Result<()> {
-        let folder = self.root.join("var/log/pve-sim");
-        fs::create_dir_all(&folder)?;
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(folder.join("exec.jsonl"))?;
+        fs::create_dir_all(self.log)?;
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(self.log.join("exec.jsonl"))?;
         file.write_all(format!("{line}\n").as_bytes())
     }
 }
@@ -132,13 +166,13 @@ where
     })
 }
 
-/// The text with the node's paths below `root`.
-pub fn translated(text: &str, root: &str) -> String {
+/// The text with the paths of these places below `root`.
+pub(crate) fn translated(text: &str, root: &str, places: &[&str]) -> String {
     let mut out = String::with_capacity(text.len() + 256);
     let mut before = None;
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        if c == '/' && begins_a_word(before) && PLACES.iter().any(|place| is_at(rest, place)) {
+        if c == '/' && begins_a_word(before) && places.iter().any(|place| is_at(rest, place)) {
             out.push_str(root);
         }
         out.push(c);
@@ -220,7 +254,7 @@ mod tests {
     #[case("local:/var/lib/vz", "local:/R/var/lib/vz")]
     #[case("/usr/bin/env ls /proc", "/usr/bin/env ls /proc")]
     fn the_nodes_paths_are_below_the_root(#[case] text: &str, #[case] expected: &str) {
-        assert_eq!(translated(text, "/R"), expected);
+        assert_eq!(translated(text, "/R", PLACES), expected);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Embedded {
     /// Listens and serves in the background.
     pub fn start(options: ServerOptions) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind((options.address.as_str(), 0)))?;
+        let listener = runtime.block_on(TcpListener::bind(options.address))?;
         let address = listener.local_addr()?;
         let config = Arc::new(server::Config {
             keys: vec![options.host_key.private().clone()],
@@ -205,7 +205,7 @@ impl server::Handler for Connection {
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
         let offered = key.public_key.to_openssh().unwrap_or_default();
         let same = |a: &str, b: &str| a.split(' ').take(2).eq(b.split(' ').take(2));
-        if user == "root" && same(offered.trim_end(), &self.shared.options.client_key) {
+        if user == self.shared.options.user && same(offered.trim_end(), &self.shared.options.client_key) {
             self.shared.connections.fetch_add(1, Ordering::SeqCst);
             return Ok(Auth::Accept);
         }
@@ -220,6 +220,22 @@ impl server::Handler for Connection {
     ) -> Result<(), Self::Error> {
         reply.accept().await;
         Ok(())
+    }
+
+    /// Some clients want a terminal before they run anything. There is none, and they are told that there is.
+    #[allow(clippy::too_many_arguments, reason = "the trait wants them")]
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(russh::Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_success(channel)
     }
 
     async fn exec_request(
@@ -280,9 +296,7 @@ impl Execution {
             .args(["shell", "-c", &text])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("PVE_SIM_ROOT", &options.node.root)
-            .env("PVE_SIM_VERSION", &options.node.version)
-            .env("PVE_SIM_NODE", &options.node.name)
+            .envs(options.variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -16,9 +16,19 @@ pub struct KeyPair {
 impl KeyPair {
     /// A new pair, made of the system's randomness.
     pub fn generate() -> io::Result<Self> {
+        Ok(Self::from_seed(&Self::seed()?))
+    }
+
+    /// What a new pair is made of.
+    pub fn seed() -> io::Result<[u8; 32]> {
         let mut seed = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut seed)?;
-        Ok(Self { key: PrivateKey::from(Ed25519Keypair::from_seed(&seed)) })
+        Ok(seed)
+    }
+
+    /// The pair that is made of this.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self { key: PrivateKey::from(Ed25519Keypair::from_seed(seed)) }
     }
 
     /// The key itself.

@@ -12,19 +12,21 @@ pub use embedded::{Act, Embedded, Moment};
 pub use keys::KeyPair;
 pub use openssh::OpenSsh;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// What a server needs to know.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// The address it listens on; the port is chosen by the system.
-    pub address: String,
+    /// Where it listens; port 0 is one that the system chooses.
+    pub address: SocketAddr,
     /// Its host key.
     pub host_key: KeyPair,
+    /// The only user that it accepts.
+    pub user: String,
     /// The only client key that it accepts, as a line of `authorized_keys`.
     pub client_key: String,
     /// `pve-sim`.
     pub simulator: PathBuf,
-    /// The node behind it.
-    pub node: crate::sim::shell::ShellNode,
+    /// What `pve-sim shell` is told about the machine behind the server.
+    pub variables: Vec<(&'static str, String)>,
 }

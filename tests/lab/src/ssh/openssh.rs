@@ -38,7 +38,7 @@ impl OpenSsh {
         drop(fs::create_dir_all("/run/sshd"));
         fs::create_dir_all(folder)?;
         // Freed again before sshd takes it: another program could take it in between, and then sshd says so.
-        let address = TcpListener::bind((options.address.as_str(), 0))?.local_addr()?;
+        let address = TcpListener::bind(options.address)?.local_addr()?;
         let configuration = configure(options, folder, address)?;
         let log = fs::File::create(folder.join("sshd.log"))?;
         let child = Command::new(program)
@@ -98,18 +98,16 @@ fn configure(options: &ServerOptions, folder: &Path, address: SocketAddr) -> io:
         (folder.join("host_key"), folder.join("authorized_keys"), folder.join("sshd_config"));
     options.host_key.write(&host_key)?;
     fs::write(&authorized, format!("{}\n", options.client_key))?;
-    let node = &options.node;
+    let variables: Vec<_> = options.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     // Under sshd bash reads the start-up file of whoever runs the tests, unless it is told that it is an inner shell.
     let text = format!(
         "ListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
-         MaxSessions 100\nLogLevel ERROR\nSetEnv SHLVL=1 PVE_SIM_ROOT={} PVE_SIM_VERSION={} PVE_SIM_NODE={}\n\
+         MaxSessions 100\nLogLevel ERROR\nSetEnv SHLVL=1 {}\n\
          ForceCommand {} shell\n",
         host_key.display(),
         authorized.display(),
-        node.root.display(),
-        node.version,
-        node.name,
+        variables.join(" "),
         options.simulator.display(),
     );
     fs::write(&file, text)?;

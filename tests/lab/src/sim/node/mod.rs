@@ -15,6 +15,7 @@ pub mod power;
 pub mod property;
 pub mod qcow2;
 pub mod random;
+pub mod services;
 pub mod settings;
 pub mod storage;
 pub mod task;
@@ -22,6 +23,7 @@ pub mod volume;
 
 pub use config::GuestConfig;
 pub use lock::FileLock;
+pub use services::{Activity, Service};
 pub use settings::Settings;
 pub use storage::Storage;
 pub use task::Task;

@@ -1,12 +1,14 @@
 //! Which guests run: a guest is running while its pid file is there.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::property::Properties;
 use super::{GuestKind, Node, Outcome};
+use crate::guest::disk;
 
 /// What the boot disk of a guest that can boot begins with.
 pub const BOOT_SIGNATURE: &[u8] = b"LABBOOT1";
@@ -83,8 +85,30 @@ impl Node {
             GuestKind::Vm => self
                 .read_volume_start(&place.path, BOOT_SIGNATURE.len())
                 .is_ok_and(|start| start == BOOT_SIGNATURE),
-            GuestKind::Ct => self.path(&format!("{}/etc", place.path)).is_dir(),
+            GuestKind::Ct => {
+                // A restore leaves a folder of its own in there.
+                let etc = super::names(&self.path(&format!("{}/etc", place.path)));
+                etc.iter().any(|name| name != "vzdump")
+            }
         }
+    }
+}
+
+impl Node {
+    /// Whether the monitoring stack is installed on a VM's boot disk.
+    pub fn has_stack(&self, vmid: u32) -> bool {
+        self.boot_volume(vmid).is_ok_and(|disk| disk::has_stack(&disk))
+    }
+
+    /// Installs it.
+    pub fn install_stack(&self, vmid: u32) -> Outcome {
+        Ok(disk::install_stack(&self.boot_volume(vmid)?)?)
+    }
+
+    /// The file of a VM's boot disk.
+    fn boot_volume(&self, vmid: u32) -> Outcome<PathBuf> {
+        let disk = boot_disk(&self.config(GuestKind::Vm, vmid)?.main).unwrap_or_default();
+        self.volume_path(disk.volume().unwrap_or_default())
     }
 }
 

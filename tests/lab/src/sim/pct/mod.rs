@@ -5,6 +5,7 @@ use super::node::property::Properties;
 use super::{Failure, GuestKind, Io, Node, Parsed, pct_restore};
 
 mod destroy;
+mod download;
 mod exec;
 mod list;
 mod maintain;
@@ -12,6 +13,7 @@ mod power;
 mod set;
 
 pub(super) use destroy::remove_volumes;
+pub(crate) use exec::real_path;
 pub(super) use power::start_ct;
 
 const CT: GuestKind = GuestKind::Ct;
@@ -40,6 +42,7 @@ pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
     let words: Vec<_> = call.words.iter().skip(1).map(String::as_str).collect();
     let outcome = match words[..] {
         ["restore"] => return pct_restore::main(node, call, io),
+        ["create"] => return pct_restore::create::main(node, call, io),
         ["start"] => power::start(node, call, io),
         ["stop"] => power::stop(node, call, io),
         ["shutdown"] => power::shutdown(node, call, io),

@@ -8,6 +8,7 @@ use super::node::{GuestConfig, Task, Volume};
 use super::{Failure, GuestKind, Io, Node, Outcome, Parsed, pct};
 
 mod archive;
+pub(super) mod create;
 mod layout;
 mod unpack;
 

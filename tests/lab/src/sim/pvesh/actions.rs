@@ -81,11 +81,16 @@ pub(super) fn restore_vm(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome
     }
 }
 
-pub(super) fn restore_container(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
-    if !call.is_on("restore") {
-        return Err(Failure::new("the lab makes containers from backups only"));
+/// From a backup or from a template.
+pub(super) fn new_container(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
+    if call.is_on("restore") {
+        return foreground(node, &command(call, &["pct", "restore"]), io, pct::main);
     }
-    foreground(node, &command(call, &["pct", "restore"]), io, pct::main)
+    foreground(node, &command(call, &["pct", "create"]), io, pct::main)
+}
+
+pub(super) fn clone(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<Answer> {
+    foreground(node, &command(call, &["qm", "clone"]), io, qm::main)
 }
 
 /// Runs `qm` or `pct`, whichever the path is about.

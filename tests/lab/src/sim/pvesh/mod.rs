@@ -3,6 +3,7 @@
 mod actions;
 mod cluster;
 mod columns;
+mod firewall;
 mod guest;
 mod ha;
 mod jobs;
@@ -82,7 +83,8 @@ const ROUTES: &[Route] = &[
     route("get", "nodes/{node}/vzdump/defaults", storage::backup_defaults),
     route("create", "nodes/{node}/vzdump", actions::back_up),
     route("create", "nodes/{node}/qemu", actions::restore_vm),
-    route("create", "nodes/{node}/lxc", actions::restore_container),
+    route("create", "nodes/{node}/lxc", actions::new_container),
+    route("create", "nodes/{node}/qemu/{vmid}/clone", actions::clone),
     route("delete", "nodes/{node}/qemu/{vmid}", actions::destroy),
     route("set", "nodes/{node}/qemu/{vmid}/config", actions::set_config),
     route("create", "nodes/{node}/qemu/{vmid}/status/start", actions::power),
@@ -105,10 +107,20 @@ const ROUTES: &[Route] = &[
     route("get", "nodes/{node}/lxc/{vmid}/snapshot", guest::snapshots),
     route("get", "nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", guest::agent_interfaces),
     route("get", "nodes/{node}/lxc/{vmid}/interfaces", guest::container_interfaces),
+    route("get", "nodes/{node}/qemu/{vmid}/firewall/options", firewall::options),
+    route("set", "nodes/{node}/qemu/{vmid}/firewall/options", firewall::set_options),
+    route("get", "nodes/{node}/qemu/{vmid}/firewall/rules", firewall::rules),
+    route("create", "nodes/{node}/qemu/{vmid}/firewall/rules", firewall::add_rule),
+    route("delete", "nodes/{node}/qemu/{vmid}/firewall/rules/{pos}", firewall::remove_rule),
+    route("get", "nodes/{node}/lxc/{vmid}/firewall/options", firewall::options),
+    route("set", "nodes/{node}/lxc/{vmid}/firewall/options", firewall::set_options),
+    route("get", "nodes/{node}/lxc/{vmid}/firewall/rules", firewall::rules),
+    route("create", "nodes/{node}/lxc/{vmid}/firewall/rules", firewall::add_rule),
+    route("delete", "nodes/{node}/lxc/{vmid}/firewall/rules/{pos}", firewall::remove_rule),
 ];
 
 /// The lists that come in an order. The others have that of a Perl hash, which is another one each time.
-const IN_ORDER: [&str; 3] = ["/content", "/tasks", "/log"];
+const IN_ORDER: [&str; 4] = ["/content", "/tasks", "/log", "/rules"];
 
 /// The options about the output, which every call takes.
 const OUTPUT_OPTIONS: [&str; 5] = ["human-readable", "noborder", "noheader", "output-format", "quiet"];

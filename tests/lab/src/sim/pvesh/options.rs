@@ -37,7 +37,11 @@ const STOP: &[&str] = &["forceStop", "keepActive", "overrule-shutdown", "skiploc
 fn of(method: &str, pattern: &str) -> Option<&'static [&'static str]> {
     let last = pattern.rsplit('/').next().unwrap_or_default();
     Some(match (method, last) {
-        ("create", "qemu" | "lxc" | "vzdump") | ("set", "config" | "{storage}") => return None,
+        ("create", "qemu" | "lxc" | "vzdump" | "rules") | ("set", "config" | "{storage}" | "options") => {
+            return None;
+        }
+        ("create", "clone") => &["full", "name", "newid", "storage", "target"],
+        ("delete", "{pos}") => &["digest"],
         ("create", "content") => &["filename", "format", "size", "vmid"],
         ("create", "start") => START,
         ("create", "stop" | "shutdown" | "reboot") => STOP,

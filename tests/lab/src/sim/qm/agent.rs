@@ -34,6 +34,10 @@ pub(super) fn exec(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> 
         ["true" | "sync", ..] => (0, String::new()),
         ["false", ..] => (1, String::new()),
         ["echo", ref rest @ ..] => (0, format!("{}\n", rest.join(" "))),
+        ["docker", "compose", "-f", _, "up", "-d"] => {
+            node.install_stack(call.vmid())?;
+            (0, String::new())
+        }
         ["hostname"] => (0, format!("{}\n", config.main.get("name").unwrap_or("localhost"))),
         _ => (127, String::new()),
     };

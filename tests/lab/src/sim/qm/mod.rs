@@ -5,6 +5,7 @@ use super::node::property::{Properties, disk_keys};
 use super::{Failure, GuestKind, Io, Node, Outcome, Parsed, rescan};
 
 mod agent;
+mod clone;
 mod destroy;
 mod list;
 mod power;
@@ -29,6 +30,7 @@ pub(super) fn main(node: &Node, call: &Parsed, io: &mut Io<'_>) -> i32 {
         ["reboot"] => power::reboot(node, call, io),
         ["wait"] => power::wait(node, call),
         ["destroy"] => destroy::destroy(node, call, io),
+        ["clone"] => clone::clone(node, call, io),
         ["set"] => set::set(node, call, io),
         ["unlock"] => set::unlock(node, call),
         ["status"] => list::status(node, call, io),

@@ -38,6 +38,7 @@ pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
         }
     }
     for (key, value) in changes {
+        let value = &with_new_volume(node, vmid, key, value, io)?;
         if key == "description" {
             config.main.description = Some(value.trim_end_matches('\n').to_owned());
         } else if waits(key) {
@@ -50,6 +51,23 @@ pub(super) fn set(node: &Node, call: &Parsed, io: &mut Io<'_>) -> Outcome<i32> {
     config.sections.retain(|(name, section)| name != "PENDING" || !section.is_empty());
     node.write_config(VM, vmid, &config)?;
     Ok(0)
+}
+
+/// A disk that is given as `STORAGE:GIB` is made; anything else stays as it is.
+fn with_new_volume(node: &Node, vmid: u32, key: &str, value: &str, io: &mut Io<'_>) -> Outcome<String> {
+    let mut disk = Properties::parse(value);
+    let order = disk.volume().filter(|_| is_disk_key(key)).and_then(|volume| volume.split_once(':'));
+    let Some((storage, gib)) = order.and_then(|(storage, gib)| Some((storage, gib.parse::<u64>().ok()?)))
+    else {
+        return Ok(value.to_owned());
+    };
+    let (volume, lines) = node.alloc_image(storage, vmid, "raw", None, gib << 30)?;
+    for line in &lines {
+        io.line(line);
+    }
+    disk.value = Some(volume.volid);
+    disk.set("size", format!("{gib}G"));
+    Ok(disk.to_string())
 }
 
 /// The section of pending changes, made if there is none; it stands in front of the snapshots.
