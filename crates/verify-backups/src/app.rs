@@ -4,7 +4,10 @@ use std::{
     env,
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,18 +18,22 @@ use restore_common::{
     contact::connect_all,
     homelab::{Environment, Project},
     interrupt::Interrupt,
-    procedure::Interrupted,
+    procedure::{Interrupted, TerminalReporter},
+    state::Cache,
     ui::{self, ProgressMode},
 };
 
 use crate::{
     args::Cli,
     deep::{self, Place},
+    drill,
     ledger::Ledger,
     local,
     nodes::{self, Looked, Scope},
-    report::{self, BucketPart, Level, NodePart, Report},
-    states,
+    ready,
+    report::{self, BucketPart, Level, NodePart, Report, ServicePart},
+    running::{self, Known},
+    services, states,
 };
 
 /// Name of the program.
@@ -55,6 +62,14 @@ pub struct Frame<'a> {
     pub state: PathBuf,
 }
 
+impl Frame<'_> {
+    /// Draws what a drill does.
+    pub fn reporter(&self) -> TerminalReporter {
+        let common = &self.cli.common;
+        TerminalReporter::new(self.mode, common.json || (common.quiet && common.force))
+    }
+}
+
 /// Runs the program to its end and gives its exit code.
 pub fn run(cli: &Cli) -> ExitCode {
     let common = &cli.common;
@@ -72,7 +87,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     match check(&frame) {
         Ok(report) => show(&frame, &report),
         Err(error) if error.is::<Interrupted>() => {
-            complain("interrupted; nothing on any node was changed");
+            complain("interrupted; nothing on any node is other than it was before");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
@@ -85,9 +100,15 @@ pub fn run(cli: &Cli) -> ExitCode {
 /// Everything that was asked for, one part after the other.
 fn check(frame: &Frame<'_>) -> anyhow::Result<Report> {
     let (began, started) = (Timestamp::now(), Instant::now());
+    if frame.cli.ready {
+        let ready = ready::look(frame)?;
+        let Homelab { nodes, buckets, services } = Homelab::default();
+        let took = started.elapsed();
+        return Ok(Report { began, took, level: Level::Ready, nodes, buckets, services, ready });
+    }
     let ledger = Ledger::open(&frame.state)?;
-    let (nodes, buckets) = match &frame.cli.local {
-        Some(folder) => (vec![local::look(frame, folder, &ledger)?], Vec::new()),
+    let Homelab { nodes, buckets, services } = match &frame.cli.local {
+        Some(folder) => Homelab { nodes: vec![local::look(frame, folder, &ledger)?], ..Homelab::default() },
         None => homelab(frame, &ledger)?,
     };
     if frame.interrupt.requested() {
@@ -99,18 +120,33 @@ fn check(frame: &Frame<'_>) -> anyhow::Result<Report> {
         level: if frame.cli.reads_all() { Level::Deep } else { Level::Quick },
         nodes,
         buckets,
+        services,
+        ready: Vec::new(),
     })
 }
 
-/// The nodes of the project, and the states of its environments meanwhile.
-fn homelab(frame: &Frame<'_>, ledger: &Ledger) -> anyhow::Result<(Vec<NodePart>, Vec<BucketPart>)> {
+/// What was found in a homelab.
+#[derive(Default)]
+struct Homelab {
+    nodes: Vec<NodePart>,
+    buckets: Vec<BucketPart>,
+    services: Vec<ServicePart>,
+}
+
+/// The nodes of the project, and the states and services of its environments meanwhile.
+fn homelab(frame: &Frame<'_>, ledger: &Ledger) -> anyhow::Result<Homelab> {
     let cli = frame.cli;
     let project =
         Project::find(cli.common.project.as_deref(), &|name| env::var_os(name), &env::current_dir()?)?;
+    let project = Arc::new(project);
     let environments = project.selected(cli.common.env.as_deref())?;
     thread::scope(|scope| {
-        let states = (!cli.no_state).then(|| scope.spawn(|| states::look(frame, &project, &environments)));
+        let states = (!cli.no_state).then(|| scope.spawn(|| look_at_states(frame, &project, &environments)));
+        let services = cli.full.then(|| scope.spawn(|| services::look(frame, &project, &environments)));
         let mut looked = look(frame, environments.clone())?;
+        if cli.full {
+            running::look(&mut looked, &Known { project: &project, environments: &environments })?;
+        }
         if cli.reads_all() {
             deep::read_nodes(frame, &mut places(&mut looked), ledger)?;
         } else {
@@ -118,11 +154,36 @@ fn homelab(frame: &Frame<'_>, ledger: &Ledger) -> anyhow::Result<(Vec<NodePart>,
                 deep::recall(&mut looked.part, ledger);
             }
         }
-        let ended = || anyhow::anyhow!("the look at the states ended unexpectedly");
-        let buckets = states.map(|thread| thread.join().map_err(|_| ended())).transpose()?;
-        let nodes = looked.into_iter().map(|looked| looked.part).collect();
-        Ok((nodes, buckets.unwrap_or_default()))
+        if cli.drill.is_some() {
+            drill::run(frame, &project, &mut looked, ledger)?;
+        }
+        for looked in &mut looked {
+            drill::recall(&mut looked.part, ledger);
+        }
+        Ok(Homelab {
+            nodes: looked.into_iter().map(|looked| looked.part).collect(),
+            buckets: joined(states, "states")?.transpose()?.unwrap_or_default(),
+            services: joined(services, "services")?.unwrap_or_default(),
+        })
     })
+}
+
+/// What a thread has found, if there was one.
+fn joined<T>(thread: Option<thread::ScopedJoinHandle<'_, T>>, what: &str) -> anyhow::Result<Option<T>> {
+    let ended = |_| anyhow::anyhow!("the look at the {what} ended unexpectedly");
+    thread.map(|thread| thread.join().map_err(ended)).transpose()
+}
+
+/// The states of the environments. A server that hangs is not waited for after Ctrl-C.
+fn look_at_states(
+    frame: &Frame<'_>,
+    project: &Arc<Project>,
+    environments: &[Environment],
+) -> anyhow::Result<Vec<BucketPart>> {
+    let cache = (!frame.cli.common.dry_run).then(|| Cache::new(&frame.state));
+    let (project, environments) = (Arc::clone(project), environments.to_vec());
+    let interrupt = frame.interrupt.clone();
+    unless_interrupted(&frame.interrupt, move || Ok(states::look(&project, &environments, cache, &interrupt)))
 }
 
 /// The nodes that answered, for the deep reading.
@@ -168,7 +229,7 @@ fn unless_interrupted<R: Send + 'static>(
         match result.recv_timeout(TICK) {
             Ok(result) => return result,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the look at the nodes ended unexpectedly"),
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("a look ended unexpectedly"),
         }
     }
 }

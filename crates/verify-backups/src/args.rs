@@ -14,6 +14,8 @@ Examples:
   verify-backups --deep --jobs 2      read every archive to its end, on the node
   verify-backups --deep --skip-verified 7 --max-duration 2h
   verify-backups --local /mnt/usb     the same for a folder of this machine
+  verify-backups --ready              is all here that a disaster needs?
+  verify-backups --drill 101          prove it: restore a copy, start it, destroy it
 ";
 
 const EXITS: &str = "\
@@ -57,6 +59,22 @@ pub struct Cli {
     #[arg(long, help_heading = "How thoroughly")]
     pub deep: bool,
 
+    /// Deep, and what runs: guests reachable, services healthy
+    #[arg(long, help_heading = "How thoroughly", conflicts_with_all = ["quick", "local"])]
+    pub full: bool,
+
+    /// Restore, start and destroy a throw-away copy of each [of VMID]
+    #[arg(long, value_name = "VMID", num_args = 0.., conflicts_with = "local", help_heading = "How thoroughly")]
+    pub drill: Option<Vec<Vmid>>,
+
+    /// Whether all is here that a disaster needs; looks at no backup
+    #[arg(
+        long,
+        help_heading = "What to check",
+        conflicts_with_all = ["quick", "deep", "full", "drill", "local", "storage", "vmid", "max_age", "no_state"]
+    )]
+    pub ready: bool,
+
     /// A newest backup may be this old [else its job's schedule]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "How thoroughly")]
     pub max_age: Option<std::time::Duration>,
@@ -93,7 +111,7 @@ pub struct Cli {
 impl Cli {
     /// Whether archives are read to their end.
     pub fn reads_all(&self) -> bool {
-        self.deep || (self.local.is_some() && !self.quick)
+        self.deep || self.full || (self.local.is_some() && !self.quick)
     }
 }
 
@@ -145,6 +163,9 @@ mod tests {
     #[case(&["--bwlimit", "0"])]
     #[case(&["--local", "/mnt/usb", "--node", "pve-prod"])]
     #[case(&["--local", "/mnt/usb", "--max-age", "48h"])]
+    #[case(&["--local", "/mnt/usb", "--drill"])]
+    #[case(&["--drill", "web"])]
+    #[case(&["--ready", "--deep"])]
     fn nonsense_is_refused_by_the_parser(#[case] words: &[&str]) {
         let words = std::iter::once("verify-backups").chain(words.iter().copied());
         assert!(Cli::try_parse_from(words).unwrap_err().use_stderr());

@@ -83,7 +83,7 @@ fn stale(
         }
         (None, None) => (DEFAULT_MAX_AGE, "no schedule says otherwise".to_owned()),
     };
-    let age = u64::try_from(look.facts.time - newest.ctime).ok()?;
+    let age = u64::try_from(look.facts.time.saturating_sub(newest.ctime)).ok()?;
     (age > allowed.as_secs()).then(|| {
         let words = format!(
             "the newest is {} old, {} are allowed ({reason})",

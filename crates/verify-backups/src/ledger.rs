@@ -1,4 +1,4 @@
-//! What was verified before: of each archive its size, time, SHA-256 and verdict.
+//! What was verified before: of each archive its size, time, SHA-256 and verdict; of each guest its last drill.
 //!
 //! One file below the state folder, replaced as a whole: written beside, forced to the disk, renamed. Its first line holds
 //! the SHA-256 of the rest, so a file that was cut, edited or half lost is noticed; it is never taken for an empty one.
@@ -16,6 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use restore_common::pve::Vmid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -102,11 +103,51 @@ impl Entry {
     }
 }
 
+/// What a drill proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// The guest was restored, its system came up, and every check that could be asked passed.
+    Proven,
+    /// It was restored and ran; nothing in it could say more.
+    Started,
+    /// It was not restored, did not come up, or failed a check.
+    Failed,
+}
+
+/// The last drill of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drilled {
+    /// The volume id of the backup.
+    pub archive: String,
+    /// When that was made: seconds since 1970, UTC.
+    pub ctime: i64,
+    /// When it was drilled.
+    pub when: Timestamp,
+    /// What came of it.
+    pub proof: Proof,
+    /// The code of what was found, if anything was.
+    pub code: Option<String>,
+    /// What was found, in words.
+    pub words: Option<String>,
+    /// How long the restore took, in milliseconds; nothing when it was not reached.
+    pub restore_ms: Option<u64>,
+    /// How long it took from the start until its system was up.
+    pub boot_ms: Option<u64>,
+    /// How long it took until the throw-away guest was gone.
+    pub took_ms: u64,
+    /// Who did it: `verify-backups 0.1.0`.
+    pub by: String,
+}
+
 /// Everything, as the file has it. The first key is the node, or [`LOCAL`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Document {
     /// By path.
     archives: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// By guest.
+    #[serde(default)]
+    drills: BTreeMap<String, BTreeMap<Vmid, Drilled>>,
 }
 
 /// Stands for this machine among the nodes.
@@ -135,6 +176,18 @@ impl Ledger {
     pub fn record(&self, node: &str, path: &str, entry: Entry) -> Result<(), LedgerError> {
         self.change(|document| {
             document.archives.entry(node.to_owned()).or_default().insert(path.to_owned(), entry);
+        })
+    }
+
+    /// The last drill of a guest.
+    pub fn drill(&self, node: &str, vmid: Vmid) -> Option<Drilled> {
+        self.document().drills.get(node)?.get(&vmid).cloned()
+    }
+
+    /// Remembers a drill, on the disk, too.
+    pub fn record_drill(&self, node: &str, vmid: Vmid, entry: Drilled) -> Result<(), LedgerError> {
+        self.change(|document| {
+            document.drills.entry(node.to_owned()).or_default().insert(vmid, entry);
         })
     }
 
@@ -278,6 +331,32 @@ mod tests {
         let files: Vec<_> = fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
         assert_eq!(files.len(), 2, "the ledger and its lock: {files:?}");
         assert!(files.into_iter().all(|file| mode(file) == 0o600));
+    }
+
+    #[test]
+    fn the_last_drill_of_a_guest_is_remembered_beside_its_archives() {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(state.path()).unwrap();
+        ledger.record("pve", "/a", entry(WHEN)).unwrap();
+        let vmid = "101".parse().unwrap();
+        let drilled = |proof| Drilled {
+            archive: "local:backup/a".to_owned(),
+            ctime: 7,
+            when: WHEN.parse().unwrap(),
+            proof,
+            code: None,
+            words: None,
+            restore_ms: Some(1),
+            boot_ms: None,
+            took_ms: 2,
+            by: "a test".to_owned(),
+        };
+        ledger.record_drill("pve", vmid, drilled(Proof::Failed)).unwrap();
+        ledger.record_drill("pve", vmid, drilled(Proof::Proven)).unwrap();
+        let again = Ledger::open(state.path()).unwrap();
+        assert_eq!(again.drill("pve", vmid), Some(drilled(Proof::Proven)));
+        assert_eq!(again.drill("other", vmid), None);
+        assert_eq!(again.archive("pve", "/a"), Some(entry(WHEN)));
     }
 
     #[test]

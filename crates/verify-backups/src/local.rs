@@ -74,6 +74,7 @@ fn guest(name: &ArchiveName) -> GuestPart {
         present: false,
         findings: Vec::new(),
         archives: Vec::new(),
+        drill: None,
     }
 }
 
@@ -172,7 +173,9 @@ fn told(error: &ReadError) -> Finding {
     match error {
         ReadError::Defect(defect) => Finding::new(code_of(defect), defect.to_string()),
         ReadError::Medium(error) => Finding::new(&UNREADABLE, error.to_string()),
-        ReadError::Stopped | ReadError::Unsupported(_) => Finding::new(&NOT_CHECKED, error.to_string()),
+        ReadError::Stopped | ReadError::TooWide | ReadError::Unsupported(_) => {
+            Finding::new(&NOT_CHECKED, error.to_string())
+        }
     }
 }
 
@@ -260,7 +263,9 @@ fn one(run: &Run<'_>, work: &Work, attempt: u8) -> Outcome {
                 None => Outcome::Good { sha256 },
             }
         }
-        Err(error @ (ReadError::Stopped | ReadError::Unsupported(_))) => Outcome::Unknown(error.to_string()),
+        Err(error @ (ReadError::Stopped | ReadError::TooWide | ReadError::Unsupported(_))) => {
+            Outcome::Unknown(error.to_string())
+        }
         Err(error) => Outcome::Bad { finding: told(&error), sha256: None },
     }
 }

@@ -2,13 +2,15 @@
 
 use restore_common::{
     contact::{Contact, at_once},
+    homelab::NodeRef,
     pve::{NodeName, PveError, StorageId, Vmid},
     remote::ReadOnly,
 };
 
 use crate::{
-    codes::node::COULD_NOT_CHECK,
+    codes::{drill::LEFT, node::COULD_NOT_CHECK},
     coverage::{self, Wish},
+    drill::mark::Mark,
     finding::Finding,
     quick::{GuestNow, Look, archives},
     report::{ArchivePart, GuestPart, NodePart},
@@ -46,7 +48,7 @@ pub fn look(contacts: Vec<Contact>, scope: &Scope) -> anyhow::Result<Vec<Looked>
     let wanted = |look: &Look| scope.nodes.is_empty() || scope.nodes.contains(&look.facts.name);
     let looked = contacts.into_iter().zip(looks).filter_map(|(contact, look)| match look {
         Ok(look) => wanted(&look).then(|| {
-            let part = part_of(&contact, &look, scope);
+            let part = part_of(&contact.node, &look, scope);
             Looked { contact, look: Some(look), part }
         }),
         Err(words) => Some(Looked { part: silent(&contact, words), contact, look: None }),
@@ -74,22 +76,28 @@ fn silent(contact: &Contact, words: String) -> NodePart {
     }
 }
 
-fn part_of(contact: &Contact, look: &Look, scope: &Scope) -> NodePart {
+/// What is to be reported of a node that answered.
+pub fn part_of(node: &NodeRef, look: &Look, scope: &Scope) -> NodePart {
     let is_wanted = |vmid: Vmid| scope.vmids.is_empty() || scope.vmids.contains(&vmid);
     let (mut archives, mut others) = archives::judge(look);
     others.retain(|other| other.name.as_ref().map_or(scope.vmids.is_empty(), |name| is_wanted(name.vmid)));
     let wish = Wish { max_age: scope.max_age, sees_all: scope.storage.is_none() && look.reads_everything() };
     let mut guests: Vec<GuestPart> = Vec::new();
-    for guest in look.guests.iter().filter(|guest| is_wanted(guest.vmid)) {
+    let (left, own): (Vec<_>, Vec<_>) =
+        look.guests.iter().partition(|g| Mark::of(&g.config, g.vmid).is_some());
+    for guest in own.into_iter().filter(|guest| is_wanted(guest.vmid)) {
         guests.push(present(look, guest, archives.remove(&guest.vmid).unwrap_or_default(), wish));
     }
     guests.extend(archives.into_iter().filter(|(vmid, _)| is_wanted(*vmid)).filter_map(gone));
     guests.sort_by_key(|guest| guest.vmid);
     NodePart {
-        label: contact.node.label(),
-        environment: contact.node.environment.clone(),
+        label: node.label(),
+        environment: node.environment.clone(),
         reached: true,
-        findings: coverage::of_node(look, scope.storage.as_ref()),
+        findings: coverage::of_node(look, scope.storage.as_ref())
+            .into_iter()
+            .chain(left.into_iter().map(throw_away))
+            .collect(),
         guests,
         others,
     }
@@ -103,11 +111,17 @@ fn present(look: &Look, guest: &GuestNow, archives: Vec<ArchivePart>, wish: Wish
         present: true,
         findings: coverage::of_guest(look, guest, &archives, wish),
         archives,
+        drill: None,
     }
+}
+
+/// A guest that a drill made is nobody's: no backup covers it.
+fn throw_away(guest: &GuestNow) -> Finding {
+    Finding::new(&LEFT, format!("{} {}", guest.kind, guest.vmid))
 }
 
 /// A guest of which only backups are left.
 fn gone((vmid, archives): (Vmid, Vec<ArchivePart>)) -> Option<GuestPart> {
     let kind = archives.first()?.name.as_ref()?.kind;
-    Some(GuestPart { vmid, name: None, kind, present: false, findings: Vec::new(), archives })
+    Some(GuestPart { vmid, name: None, kind, present: false, findings: Vec::new(), archives, drill: None })
 }

@@ -18,7 +18,6 @@ use restore_common::{
 };
 
 use crate::{
-    app::Frame,
     codes::state as codes,
     finding::{Code, Finding},
     report::{BucketPart, VersionPart},
@@ -27,10 +26,14 @@ use crate::{
 /// The workspace that Terraform has without being told.
 const DEFAULT_WORKSPACE: &str = "default";
 
-/// Looks at the states of all environments at the same time.
-pub fn look(frame: &Frame<'_>, project: &Project, environments: &[Environment]) -> Vec<BucketPart> {
-    let cache = (!frame.cli.common.dry_run).then(|| Cache::new(&frame.state));
-    let look = Look { project, cache, interrupt: &frame.interrupt };
+/// Looks at the states of all environments at the same time. The current ones are kept in `cache`, if there is one.
+pub fn look(
+    project: &Project,
+    environments: &[Environment],
+    cache: Option<Cache>,
+    interrupt: &Interrupt,
+) -> Vec<BucketPart> {
+    let look = Look { project, cache, interrupt };
     let parts = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for (index, environment) in environments.iter().enumerate() {

@@ -10,7 +10,11 @@ use restore_common::pve::{GuestKind, Vmid};
 use verify_backups::{
     codes,
     finding::Finding,
-    report::{self, ArchivePart, BucketPart, GuestPart, Level, NodePart, Report, Verified, VersionPart},
+    ledger::{Drilled, Proof},
+    report::{
+        self, ArchivePart, BucketPart, DrillPart, GuestPart, Level, NodePart, ReadyPart, Report, Verified,
+        VersionPart,
+    },
 };
 
 /// What breaks out of a quotation, an element or a line somewhere, and plain text.
@@ -63,18 +67,45 @@ fn archive() -> impl Strategy<Value = ArchivePart> {
     )
 }
 
+fn drill() -> impl Strategy<Value = DrillPart> {
+    let proof = prop_oneof![Just(Proof::Proven), Just(Proof::Started), Just(Proof::Failed)];
+    let texts = (words(), option::of(words()));
+    // Whole seconds: the reader of JSON is not exact with parts of many.
+    let took = || (0..1_u64 << 50).prop_map(|seconds| seconds * 1000);
+    let times = (any::<i64>(), option::of(took()), took());
+    (texts, proof, times, any::<bool>()).prop_map(
+        |((archive, words), proof, (ctime, restore_ms, took_ms), now)| {
+            let when = Timestamp::UNIX_EPOCH;
+            let (code, by) = (None, String::new());
+            let entry = Drilled {
+                archive,
+                ctime,
+                when,
+                proof,
+                code,
+                words,
+                restore_ms,
+                boot_ms: restore_ms,
+                took_ms,
+                by,
+            };
+            DrillPart { entry, now }
+        },
+    )
+}
+
 fn guest(vmid: u32) -> impl Strategy<Value = GuestPart> {
     let kind = prop_oneof![Just(GuestKind::Qemu), Just(GuestKind::Lxc)];
-    (option::of(words()), kind, any::<bool>(), findings(), vec(archive(), 0..4)).prop_map(
-        move |(name, kind, present, findings, archives)| GuestPart {
+    (option::of(words()), kind, any::<bool>(), findings(), vec(archive(), 0..4), option::of(drill()))
+        .prop_map(move |(name, kind, present, findings, archives, drill)| GuestPart {
             vmid: Vmid::from_str(&vmid.to_string()).unwrap(),
             name,
             kind,
             present,
             findings,
             archives,
-        },
-    )
+            drill,
+        })
 }
 
 fn node(number: usize) -> impl Strategy<Value = NodePart> {
@@ -109,12 +140,21 @@ fn bucket() -> impl Strategy<Value = BucketPart> {
 
 fn any_report() -> impl Strategy<Value = Report> {
     let nodes = (node(0), node(1)).prop_map(|(a, b)| vec![a, b]);
-    (nodes, vec(bucket(), 0..2), 0..10_000_000_u64).prop_map(|(nodes, buckets, took)| Report {
+    let ready = (words(), words(), findings()).prop_map(|(about, seen, findings)| ReadyPart {
+        check: "state",
+        about,
+        seen,
+        findings,
+    });
+    let parts = (nodes, vec(bucket(), 0..2), vec(ready, 0..3), 0..10_000_000_u64);
+    parts.prop_map(|(nodes, buckets, ready, took)| Report {
+        services: Vec::new(),
         began: Timestamp::from_second(1_770_000_000).unwrap(),
         took: Duration::from_millis(took),
         level: Level::Deep,
         nodes,
         buckets,
+        ready,
     })
 }
 

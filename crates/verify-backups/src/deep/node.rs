@@ -6,16 +6,21 @@ use std::{
     time::Instant,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use restore_common::{
     pve::PveError,
-    remote::{Host, HostError, Job, JobEnd, ReadOnly, RunId},
+    remote::{Command, Host, HostError, Job, JobEnd, ReadOnly, RunId},
 };
 
 use super::{
     Meter, Outcome, Place, Run, SILENT, Work, archives, put, queue, reading, say_only, verified_before,
 };
-use crate::{app::PROGRAM, codes::deep::NOT_CHECKED, finding::Finding, report::NodePart};
+use crate::{
+    app::PROGRAM,
+    codes::{archive::UNFINISHED, deep::NOT_CHECKED},
+    finding::Finding,
+    report::NodePart,
+};
 
 /// Reads them all, and puts what is found into the node's part.
 pub(super) fn read(run: &Run<'_>, place: &mut Place<'_>) -> anyhow::Result<()> {
@@ -32,6 +37,7 @@ pub(super) fn read(run: &Run<'_>, place: &mut Place<'_>) -> anyhow::Result<()> {
         return Ok(());
     }
     let label = place.part.label.clone();
+    clear_old_runs(place.host);
     let jobs = Jobs::begin(run, place.host)?;
     let workers = usize::from(run.frame.cli.jobs.unwrap_or(1));
     let done = run.work_off(&label, queue, workers, &|work, attempt| jobs.read(work, attempt));
@@ -49,6 +55,10 @@ fn queue_of(run: &Run<'_>, place: &mut Place<'_>) -> Result<Vec<Work>, PveError>
     let mut queue = Vec::new();
     for (index, archive) in archives(place.part).enumerate() {
         let (Some(path), Some(name)) = (&archive.path, &archive.name) else { continue };
+        // What a broken backup left is none.
+        if archive.findings.iter().any(|finding| finding.code == &UNFINISHED) {
+            continue;
+        }
         // What is not there, or is empty, the look at the listing has told.
         let Some(stamp) = stamps.get(path).filter(|stamp| stamp.size > 0) else { continue };
         let before = run.ledger.archive(&label, path);
@@ -73,6 +83,33 @@ fn queue_of(run: &Run<'_>, place: &mut Place<'_>) -> Result<Vec<Work>, PveError>
         log::warn!("{error}");
     }
     Ok(queue)
+}
+
+/// Clears away what runs left that were killed: those that were begun more than a day ago, whoever they are of. One whose
+/// work still goes on is left alone.
+fn clear_old_runs(host: &dyn Host) {
+    let root = host.root();
+    let which = ["-mindepth", "1", "-maxdepth", "1", "-type", "d", "-name"];
+    let question =
+        Command::read("find").arg(root).args(which).arg(format!("*-{PROGRAM}-*")).args(["-printf", r"%f\n"]);
+    // Where nothing was ever left there is no such folder.
+    let Ok(output) = ReadOnly(host).run(&question) else { return };
+    for run in output.stdout.lines().filter_map(|name| old_run(name, Timestamp::now())) {
+        match host.clear(&run) {
+            Ok(()) => log::info!("{}: removed what the run {run} had left", host.name()),
+            Err(error) => log::info!("{error}"),
+        }
+    }
+}
+
+/// The run of this name, when it is one of this program's readings and was begun more than a day ago.
+fn old_run(name: &str, now: Timestamp) -> Option<RunId> {
+    let (begun, rest) = name.split_once('-')?;
+    let numbers = rest.strip_prefix(PROGRAM)?.strip_prefix('-')?;
+    let is_reading = numbers.chars().all(|c| c.is_ascii_digit() || c == '-');
+    let begun = DateTime::strptime("%Y%m%dT%H%M%SZ", begun).ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    let is_old = now.duration_since(begun) > SignedDuration::from_hours(24);
+    (is_reading && is_old).then(|| RunId::try_from(name.to_owned()).ok()).flatten()
 }
 
 /// The jobs of one run on a node.
@@ -137,4 +174,22 @@ impl<'a> Jobs<'a> {
 
 fn could_not(error: &HostError) -> Outcome {
     Outcome::Unknown(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::old("20260129T010000Z-verify-backups-4711-0", true)]
+    #[case::young("20260130T110000Z-verify-backups-4711-0", false)]
+    #[case::of_the_future("20270130T110000Z-verify-backups-4711-0", false)]
+    #[case::another_program("20260129T010000Z-restore-vm-4711", false)]
+    #[case::a_drill("20260129T010000Z-verify-backups-drill-4711", false)]
+    #[case::no_time("yesterday-verify-backups-4711-0", false)]
+    #[case::outside("20260129T010000Z-verify-backups-../..", false)]
+    fn only_old_readings_are_cleared_away(#[case] name: &str, #[case] is_cleared: bool) {
+        let now = "2026-01-30T12:00:00Z".parse().unwrap();
+        assert_eq!(old_run(name, now).is_some(), is_cleared);
+    }
 }

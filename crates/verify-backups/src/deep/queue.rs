@@ -1,6 +1,6 @@
 //! Which archives are read, and in which order.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use restore_common::{
@@ -86,7 +86,7 @@ pub(crate) fn sort(queue: &mut [Work]) {
             Some(entry) if entry.verdict != Verdict::Good => 1,
             Some(_) => 2,
         };
-        (turn, entry.map(|entry| entry.when), -work.ctime)
+        (turn, entry.map(|entry| entry.when), Reverse(work.ctime))
     });
 }
 

@@ -146,6 +146,9 @@ pub(super) fn judge(
     }
 }
 
+/// What tar says where no member begins although one should. Source: GNU tar, `src/list.c`.
+const TAR_IS_LOST: [&str; 2] = ["does not look like a tar archive", "Skipping to next header"];
+
 fn wrong(name: &ArchiveName, reading: &Reading, status: [i32; 3], stderr: &str) -> Option<Finding> {
     let [_, unpack, structure] = status;
     let pipe_broke = unpack == SIGPIPE || (structure != 0 && stderr.to_lowercase().contains("broken pipe"));
@@ -154,7 +157,12 @@ fn wrong(name: &ArchiveName, reading: &Reading, status: [i32; 3], stderr: &str) 
         return Some(damage(words));
     }
     if name.kind == GuestKind::Lxc && reading.said.contains("Not found in archive") {
-        // Of an archive that was cut it may be the missing part.
+        // Of an archive that is damaged it may be the part that tar went past, of one that was cut the missing part.
+        if let Some(words) =
+            reading.said.lines().find(|line| TAR_IS_LOST.iter().any(|sign| line.contains(sign)))
+        {
+            return Some(damage(words));
+        }
         if reading.end.is_some_and(|other| other > 0) {
             return Some(no_end());
         }
@@ -205,8 +213,15 @@ pub(crate) fn changed(before: Option<&Entry>, sum: &str) -> Option<Finding> {
 /// Cut off or damaged, in the other program's words.
 fn damage(words: &str) -> Finding {
     let lower = words.to_lowercase();
-    let cut =
-        ["premature", "unexpected end", "unexpected eof", "read short", "short vma extent (", "incomplete"];
+    let cut = [
+        "premature",
+        "unexpected end",
+        "got eof",
+        "unexpected eof",
+        "read short",
+        "short vma extent (",
+        "incomplete",
+    ];
     let code = if cut.iter().any(|sign| lower.contains(sign)) { &TRUNCATED } else { &DAMAGED };
     Finding::new(code, words)
 }

@@ -129,7 +129,9 @@ sub by_program {
 sub look_at {
     my ($folder, $number, $name) = @_;
     my $path = "$folder/$name";
-    my @stat = lstat($path);
+    # A link to an archive is listed with the archive's size; one that leads nowhere is told as what it is.
+    my @stat = stat($path);
+    @stat = lstat($path) unless @stat;
     return unless @stat;
     my ($size, $mtime) = @stat[7, 9];
     my $report = sub { say_line("file", $number, hex_of($name), $size, $mtime, $_[0], $_[1], hex_of($_[2])) };
@@ -154,8 +156,11 @@ sub look_at {
         my $stream = IO::Uncompress::Gunzip->new($path);
         if ($stream) {
             $head = "";
+            # In small pieces: of the one in which the stream breaks nothing is given.
             while (length $head < $BLOCK) {
-                last if ($stream->read($head, $BLOCK - length $head, length $head) // -1) <= 0;
+                my $piece = "";
+                last if ($stream->read($piece, 1 << 12) // -1) <= 0;
+                $head .= $piece;
             }
             $words = $IO::Uncompress::Gunzip::GunzipError // "";
         } else { ($head, $words) = ("", $IO::Uncompress::Gunzip::GunzipError // "") }

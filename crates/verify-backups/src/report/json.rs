@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report, Totals, VersionPart};
+use super::{
+    ArchivePart, BucketPart, DrillPart, GuestPart, NodePart, ReadyPart, Report, ServicePart, Totals,
+    VersionPart, model::seconds,
+};
 use crate::{
     app::{PROGRAM, VERSION},
     finding::Finding,
@@ -37,6 +40,8 @@ pub fn json(report: &Report) -> Value {
         },
         "nodes": each(&report.nodes, node),
         "states": each(&report.buckets, bucket),
+        "ready": each(&report.ready, ready),
+        "services": each(&report.services, service),
         "codes": codes(report),
     })
 }
@@ -80,6 +85,22 @@ fn guest(guest: &GuestPart) -> Value {
         "present": guest.present,
         "findings": findings(&guest.findings),
         "archives": each(&guest.archives, archive),
+        "drill": guest.drill.as_ref().map(drill),
+    })
+}
+
+fn drill(drill: &DrillPart) -> Value {
+    let DrillPart { entry, now } = drill;
+    json!({
+        "archive": entry.archive,
+        "ctime": entry.ctime,
+        "when": entry.when.to_string(),
+        "age_seconds": entry.when.as_second().saturating_sub(entry.ctime),
+        "proof": entry.proof,
+        "restore_seconds": entry.restore_ms.map(seconds),
+        "boot_seconds": entry.boot_ms.map(seconds),
+        "took_seconds": seconds(entry.took_ms),
+        "now": now,
     })
 }
 
@@ -103,6 +124,21 @@ fn bucket(bucket: &BucketPart) -> Value {
         "place": bucket.place,
         "findings": findings(&bucket.findings),
         "versions": each(&bucket.versions, version),
+    })
+}
+
+fn ready(part: &ReadyPart) -> Value {
+    let ReadyPart { check, about, seen, findings: found } = part;
+    json!({ "check": check, "about": about, "seen": seen, "findings": findings(found) })
+}
+
+fn service(service: &ServicePart) -> Value {
+    json!({
+        "name": service.name,
+        "environment": service.environment,
+        "place": service.place,
+        "checks": service.checks,
+        "findings": findings(&service.findings),
     })
 }
 

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{GuestPart, NodePart, Report};
-use crate::finding::{Code, Finding, Severity};
+use restore_common::procedure::CheckStatus;
+
+use super::{GuestPart, NodePart, ReadyPart, Report, model::seconds};
+use crate::{
+    finding::{Code, Finding, Severity},
+    ledger::Proof,
+};
 
 /// The report as metrics.
 pub fn metrics(report: &Report) -> String {
@@ -12,6 +17,8 @@ pub fn metrics(report: &Report) -> String {
     about_nodes(&mut page, report);
     about_guests(&mut page, report);
     about_states(&mut page, report);
+    about_ready(&mut page, report);
+    about_services(&mut page, report);
     page.0
 }
 
@@ -157,6 +164,40 @@ fn about_guests(page: &mut Page, report: &Report) {
             Some(float(guest.all_findings().filter(|finding| finding.severity() == Severity::Error).count()))
         }),
     );
+    about_drills(page, &each);
+}
+
+fn about_drills(page: &mut Page, each: &dyn Fn(fn(&GuestPart) -> Option<f64>) -> Samples) {
+    page.gauge(
+        "pve_backup_drill_timestamp_seconds",
+        "When a backup of a guest was last restored and started for trial.",
+        each(|guest| Some(float(guest.drill.as_ref()?.entry.when.as_second()))),
+    );
+    page.gauge(
+        "pve_backup_drill_proven",
+        "Whether that guest came up and passed its checks.",
+        each(|guest| Some(f64::from(u8::from(guest.drill.as_ref()?.entry.proof == Proof::Proven)))),
+    );
+    page.gauge(
+        "pve_backup_drill_point_timestamp_seconds",
+        "When the backup was made that was tried.",
+        each(|guest| Some(float(guest.drill.as_ref()?.entry.ctime))),
+    );
+    page.gauge(
+        "pve_backup_drill_restore_seconds",
+        "How long restoring it took.",
+        each(|guest| guest.drill.as_ref()?.entry.restore_ms.map(seconds)),
+    );
+    page.gauge(
+        "pve_backup_drill_boot_seconds",
+        "How long it took from its start until its system was up.",
+        each(|guest| guest.drill.as_ref()?.entry.boot_ms.map(seconds)),
+    );
+    page.gauge(
+        "pve_backup_drill_duration_seconds",
+        "How long the trial took until nothing of it was left.",
+        each(|guest| Some(seconds(guest.drill.as_ref()?.entry.took_ms))),
+    );
 }
 
 fn about_states(page: &mut Page, report: &Report) {
@@ -178,6 +219,34 @@ fn about_states(page: &mut Page, report: &Report) {
         count(&mut samples, &labels(&bucket.environment), bucket.all_findings());
     }
     page.gauge("pve_state_findings", "How often each kind of finding was made about it.", samples);
+}
+
+fn about_ready(page: &mut Page, report: &Report) {
+    let sample = |part: &ReadyPart| {
+        let labels = vec![("check", part.check.to_owned()), ("about", part.about.clone())];
+        (labels, part.findings.is_empty())
+    };
+    // Of one node or environment there may be several of a kind, such as providers.
+    let mut checks: BTreeMap<_, bool> = BTreeMap::new();
+    for (labels, is_ready) in report.ready.iter().map(sample) {
+        *checks.entry(labels).or_insert(true) &= is_ready;
+    }
+    let samples = checks.into_iter().map(|(labels, is_ready)| (labels, f64::from(u8::from(is_ready))));
+    page.gauge("pve_ready", "Whether something that a disaster would need is there.", samples.collect());
+}
+
+fn about_services(page: &mut Page, report: &Report) {
+    let checks =
+        report.services.iter().flat_map(|service| service.checks.iter().map(move |check| (service, check)));
+    let samples = checks.map(|(service, check)| {
+        let labels = vec![
+            ("service", service.name.to_owned()),
+            ("environment", service.environment.clone()),
+            ("check", check.id.clone()),
+        ];
+        (labels, f64::from(u8::from(check.status == CheckStatus::Passed)))
+    });
+    page.gauge("pve_service_check_passed", "Whether a check of a service passed.", samples.collect());
 }
 
 #[cfg(test)]

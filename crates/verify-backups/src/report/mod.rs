@@ -10,6 +10,9 @@ mod text;
 pub use file::write;
 pub use json::json;
 pub use metrics::metrics;
-pub use model::{ArchivePart, BucketPart, GuestPart, Level, NodePart, Report, Totals, Verified, VersionPart};
+pub use model::{
+    ArchivePart, BucketPart, DrillPart, GuestPart, Level, NodePart, ReadyPart, Report, ServicePart, Totals,
+    Verified, VersionPart,
+};
 pub use page::page;
 pub use text::text;

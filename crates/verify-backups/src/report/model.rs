@@ -3,9 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use restore_common::pve::{ArchiveName, GuestKind, Vmid};
+use restore_common::{
+    procedure::{CheckResult, CheckStatus},
+    pve::{ArchiveName, GuestKind, Vmid},
+    ui::format,
+};
 
-use crate::finding::{Finding, Severity};
+use crate::{
+    codes::running as codes,
+    finding::{Finding, Severity},
+    ledger::{Drilled, Proof},
+};
 
 /// How far archives were looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +23,8 @@ pub enum Level {
     Quick,
     /// Every byte.
     Deep,
+    /// Not at all: only whether a disaster could be met.
+    Ready,
 }
 
 /// All of it.
@@ -30,6 +40,10 @@ pub struct Report {
     pub nodes: Vec<NodePart>,
     /// The state of each environment.
     pub buckets: Vec<BucketPart>,
+    /// With `--ready`, what a disaster would need.
+    pub ready: Vec<ReadyPart>,
+    /// With `--full`, the services that the homelab stands on.
+    pub services: Vec<ServicePart>,
 }
 
 /// A node, or a folder of this machine.
@@ -64,6 +78,17 @@ pub struct GuestPart {
     pub findings: Vec<Finding>,
     /// Its backups, newest first.
     pub archives: Vec<ArchivePart>,
+    /// Its last drill, in this run or an earlier one.
+    pub drill: Option<DrillPart>,
+}
+
+/// What the last drill of a guest proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillPart {
+    /// What is on record.
+    pub entry: Drilled,
+    /// Whether it was in this run.
+    pub now: bool,
 }
 
 /// An archive.
@@ -109,6 +134,19 @@ pub struct BucketPart {
     pub findings: Vec<Finding>,
 }
 
+/// Something that a disaster would need.
+#[derive(Clone, Debug)]
+pub struct ReadyPart {
+    /// What was looked at: `ssh key`, `state`.
+    pub check: &'static str,
+    /// Of what: a node, an environment, a program.
+    pub about: String,
+    /// What was seen; nothing where that is in the findings.
+    pub seen: String,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
 /// A version of a state.
 #[derive(Clone, Debug)]
 pub struct VersionPart {
@@ -126,6 +164,37 @@ pub struct VersionPart {
     pub current: bool,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
+}
+
+/// A service, and what was looked at.
+#[derive(Clone, Debug)]
+pub struct ServicePart {
+    /// `MinIO`, `monitoring`.
+    pub name: &'static str,
+    /// The environment that has it.
+    pub environment: String,
+    /// Where it was asked.
+    pub place: String,
+    /// What was looked at, and what was seen.
+    pub checks: Vec<CheckResult>,
+    /// What of that is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+impl ServicePart {
+    /// The service with what its proof came to.
+    pub fn new(name: &'static str, environment: &str, place: String, checks: Vec<CheckResult>) -> Self {
+        let finding = |check: &CheckResult| {
+            let code = match check.status {
+                CheckStatus::Passed => return None,
+                CheckStatus::Failed => &codes::SERVICE_FAILED,
+                CheckStatus::Skipped => &codes::SERVICE_NOT_ASKED,
+            };
+            Some(Finding::new(code, format!("{}: {}", check.title, check.saw)))
+        };
+        let findings = checks.iter().filter_map(finding).collect();
+        Self { name, environment: environment.to_owned(), place, checks, findings }
+    }
 }
 
 impl GuestPart {
@@ -157,7 +226,9 @@ impl Report {
     pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
         let nodes = self.nodes.iter().flat_map(NodePart::all_findings);
         let buckets = self.buckets.iter().flat_map(BucketPart::all_findings);
-        nodes.chain(buckets)
+        let services = self.services.iter().flat_map(|service| &service.findings);
+        let ready = self.ready.iter().flat_map(|part| &part.findings);
+        nodes.chain(buckets).chain(services).chain(ready)
     }
 
     /// The worst that was found; `None` when all is good.
@@ -172,6 +243,34 @@ impl Report {
             Some(Severity::Warning) => 1,
             Some(Severity::Error) => 2,
         }
+    }
+}
+
+/// Milliseconds in seconds.
+pub(super) fn seconds(milliseconds: u64) -> f64 {
+    Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+impl DrillPart {
+    /// `drilled 2 days ago, the backup was 5 h old then: restored in 12 s, up after 8 s, gone after 25 s`.
+    pub(super) fn words(&self, now: i64) -> String {
+        let Drilled { when, ctime, proof, restore_ms, boot_ms, took_ms, .. } = &self.entry;
+        let took = |milliseconds: u64| format::duration(Duration::from_millis(milliseconds));
+        let age = u64::try_from(when.as_second().saturating_sub(*ctime)).unwrap_or_default();
+        let age = format::duration(Duration::from_secs(age));
+        let done = format::age(when.as_second(), now);
+        let proven = match proof {
+            Proof::Proven => "proven",
+            Proof::Started => "it ran, no more is known",
+            Proof::Failed => "FAILED",
+        };
+        let restored = restore_ms.map(|ms| format!(", restored in {}", took(ms))).unwrap_or_default();
+        let up = boot_ms.map(|ms| format!(", up after {}", took(ms))).unwrap_or_default();
+        let up = if *proof == Proof::Proven { up } else { String::new() };
+        format!(
+            "drilled {done} when the backup was {age} old: {proven}{restored}{up}, {} in all",
+            took(*took_ms)
+        )
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
-use restore_common::ui::{format, sanitize_lines};
+use restore_common::{
+    procedure::CheckStatus,
+    ui::{format, sanitize_lines},
+};
 
-use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report, Totals};
+use super::{ArchivePart, BucketPart, GuestPart, NodePart, ReadyPart, Report, ServicePart, Totals};
 use crate::finding::{Code, Finding, Severity};
 
 const STYLE: &str = include_str!("page.css");
@@ -31,6 +34,8 @@ pub fn page(report: &Report) -> String {
         about_node(&mut html, node, report.began.as_second());
     }
     about_states(&mut html, &report.buckets);
+    about_ready(&mut html, &report.ready);
+    about_services(&mut html, &report.services);
     html.push_str("</main></body></html>\n");
     html
 }
@@ -194,6 +199,9 @@ fn about_guest(html: &mut String, guest: &GuestPart, now: i64) {
         }
         None => html.push_str("<p class=\"soft\">no backup</p>"),
     }
+    if let Some(drill) = &guest.drill {
+        let _ = write!(html, "<p class=\"soft\">{}</p>", text(&drill.words(now)));
+    }
     items(html, "", &guest.findings);
     for archive in guest.archives.iter().filter(|archive| !archive.findings.is_empty()) {
         items(html, &format!("{}: ", file_name(&archive.id)), &archive.findings);
@@ -237,6 +245,19 @@ fn chart(html: &mut String, archives: &[ArchivePart]) {
     let _ = write!(html, "<p class=\"soft\">{}</p>", text(&label));
 }
 
+fn about_ready(html: &mut String, parts: &[ReadyPart]) {
+    if parts.is_empty() {
+        return;
+    }
+    html.push_str("<h2>For a disaster</h2><div class=\"card\"><ul>\n");
+    for part in parts {
+        let (state, about) = (state(worst(part.findings.iter())), text(&part.about));
+        let _ = write!(html, "<li>{state} {}, {about}: {}</li>", part.check, text(&part.seen));
+        items(html, "", &part.findings);
+    }
+    html.push_str("</ul></div>\n");
+}
+
 fn about_states(html: &mut String, buckets: &[BucketPart]) {
     if buckets.is_empty() {
         return;
@@ -258,6 +279,27 @@ fn about_states(html: &mut String, buckets: &[BucketPart]) {
         for version in &bucket.versions {
             items(html, &format!("{}: ", version.id), &version.findings);
         }
+        html.push_str("</section>\n");
+    }
+    html.push_str("</div>\n");
+}
+
+fn about_services(html: &mut String, services: &[ServicePart]) {
+    if services.is_empty() {
+        return;
+    }
+    html.push_str("<h2>Services</h2><div class=\"cards\">\n");
+    for service in services {
+        let _ = write!(
+            html,
+            "<section class=\"card\"><h3><span>{}</span>{}</h3><p class=\"soft\">{}<br>{} of {} passed</p>",
+            text(service.name),
+            state(worst(service.findings.iter())),
+            text(&service.place),
+            service.checks.iter().filter(|check| check.status == CheckStatus::Passed).count(),
+            format::counted(service.checks.len() as u64, "check")
+        );
+        items(html, "", &service.findings);
         html.push_str("</section>\n");
     }
     html.push_str("</div>\n");

@@ -3,18 +3,28 @@
 use std::collections::BTreeSet;
 
 use console::style;
-use restore_common::ui::{Table, format, sanitize};
+use restore_common::{
+    procedure::CheckStatus,
+    ui::{Table, format, sanitize},
+};
 
-use super::{ArchivePart, BucketPart, GuestPart, NodePart, Report, model::total_size};
-use crate::finding::{Finding, Severity};
+use super::{
+    ArchivePart, BucketPart, GuestPart, Level, NodePart, ReadyPart, Report, ServicePart, model::total_size,
+};
+use crate::{
+    finding::{Finding, Severity},
+    ledger::Proof,
+};
 
 /// The text. `verbose` adds a line an archive and the notes.
 pub fn text(report: &Report, width: usize, verbose: bool) -> String {
     let view = View { now: report.began.as_second(), width, verbose };
     let mut parts: Vec<String> = report.nodes.iter().map(|node| view.node(node)).collect();
     parts.extend(view.buckets(&report.buckets));
+    parts.push(view.ready(&report.ready));
+    parts.extend(report.services.iter().map(|service| view.service(service)));
     parts.extend(what_to_do(report, width));
-    parts.push(totals(report));
+    parts.push(if report.level == Level::Ready { ready_totals(report) } else { totals(report) });
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
 }
@@ -75,6 +85,15 @@ impl View {
         for finding in guest.findings.iter().filter(|finding| self.shows(finding)) {
             text += &self.line(&guest.vmid.to_string(), finding);
         }
+        if let Some(drill) = guest.drill.as_ref().filter(|drill| drill.now || self.verbose) {
+            let severity = match drill.entry.proof {
+                Proof::Proven => None,
+                Proof::Started => Some(Severity::Warning),
+                Proof::Failed => Some(Severity::Error),
+            };
+            let words = format!("{}: {}", guest.vmid, drill.words(self.now));
+            text += &wrapped(&format!("  {} ", mark(severity)), &words, self.width);
+        }
         for archive in &guest.archives {
             text += &self.archive_details(archive);
         }
@@ -117,6 +136,23 @@ impl View {
         wrapped(&lead, &format!("{about}: {}: {words}", finding.code.name), self.width)
     }
 
+    /// A line each: what is there as well, since that is the question.
+    fn ready(&self, parts: &[ReadyPart]) -> String {
+        let line = |part: &ReadyPart| {
+            let lead = |severity| format!("{} {}, ", mark(severity), part.check);
+            let about = sanitize(&part.about);
+            if part.findings.is_empty() {
+                return wrapped(&lead(None), &format!("{about}: {}", sanitize(&part.seen)), self.width);
+            }
+            let words = |finding: &Finding| {
+                let words = format!("{about}: {}: {}", finding.code.name, sanitize(&finding.words));
+                wrapped(&lead(Some(finding.severity())), &words, self.width)
+            };
+            part.findings.iter().map(words).collect()
+        };
+        parts.iter().map(line).collect()
+    }
+
     fn buckets(&self, buckets: &[BucketPart]) -> Vec<String> {
         let bucket = |bucket: &BucketPart| {
             let worst = bucket.all_findings().map(Finding::severity).max();
@@ -137,6 +173,22 @@ impl View {
             !bucket.versions.is_empty() || bucket.findings.iter().any(|f| self.shows(f))
         };
         buckets.iter().filter(says_something).map(bucket).collect()
+    }
+}
+
+impl View {
+    fn service(&self, service: &ServicePart) -> String {
+        let worst = service.findings.iter().map(Finding::severity).max();
+        let place = sanitize(&service.place);
+        let checks = format::counted(service.checks.len() as u64, "check");
+        let lead = format!("{} ", mark(worst));
+        let mut text = wrapped(&lead, &format!("{} at {place}, {checks}", service.name), self.width);
+        let passed = service.checks.iter().filter(|check| check.status == CheckStatus::Passed);
+        for check in passed.filter(|_| self.verbose) {
+            let words = format!("{}: {}", check.title, sanitize(&check.saw));
+            text += &wrapped(&format!("  {} ", mark(None)), &words, self.width);
+        }
+        text + &self.findings(&service.findings, "  ")
     }
 }
 
@@ -173,6 +225,12 @@ fn what_to_do(report: &Report, width: usize) -> Option<String> {
         text + &wrapped("  ", &format!("{name}: {action}"), width)
     };
     (!codes.is_empty()).then(|| codes.into_iter().fold(format!("{}\n", style("What to do").bold()), line))
+}
+
+fn ready_totals(report: &Report) -> String {
+    let there = report.ready.iter().filter(|part| part.findings.is_empty()).count();
+    let took = format::duration(report.took);
+    format!("{there} of {} are there, in {took}\n", report.ready.len())
 }
 
 fn totals(report: &Report) -> String {
