@@ -1,6 +1,7 @@
 //! Running the recovery programs in a lab, as an operator would, and looking at what came of it.
 
 pub mod matrix;
+pub mod runbook;
 mod states;
 mod terminal;
 

@@ -38,9 +38,14 @@ pub fn is_wanted(name: &str) -> bool {
 /// The cases that are run. `MATRIX=8` is every eighth (the default), `MATRIX=all` all of them,
 /// `MATRIX_CASE=vm-over-8-kill-during-12` those whose names begin so.
 pub fn chosen<C: ToString>(cases: Vec<C>) -> Vec<C> {
+    chosen_of("MATRIX", cases)
+}
+
+/// The same, with a variable of the matrix's own, which goes before `MATRIX`.
+pub fn chosen_of<C: ToString>(variable: &str, cases: Vec<C>) -> Vec<C> {
     match env::var("MATRIX_CASE") {
         Ok(name) => cases.into_iter().filter(|case| case.to_string().starts_with(&name)).collect(),
-        Err(_) => cases.into_iter().step_by(every()).collect(),
+        Err(_) => cases.into_iter().step_by(every(variable)).collect(),
     }
 }
 
@@ -49,8 +54,8 @@ pub fn is_chosen(group: &str) -> bool {
     env::var("MATRIX_CASE").map_or(true, |name| name.starts_with(group))
 }
 
-fn every() -> usize {
-    match env::var("MATRIX").ok().as_deref() {
+fn every(variable: &str) -> usize {
+    match env::var(variable).or_else(|_| env::var("MATRIX")).ok().as_deref() {
         Some("all") => 1,
         Some(number) => number.parse().unwrap_or(SAMPLE).max(1),
         None => SAMPLE,

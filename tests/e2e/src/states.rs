@@ -73,6 +73,16 @@ impl<S: S3Server> States<S> {
         run(self.program("verify-backups", words))
     }
 
+    /// `verify-backups` with these words, not yet started.
+    pub fn verify_command(&self, words: &[&str]) -> Command {
+        self.program("verify-backups", words)
+    }
+
+    /// Runs `rebuild-minio` without a terminal.
+    pub fn rebuild_minio(&self, words: &[&str]) -> Ran {
+        run(self.program("rebuild-minio", words))
+    }
+
     /// `restore-tfstate` with these words, not yet started.
     pub fn command(&self, words: &[&str]) -> Command {
         self.program("restore-tfstate", words)

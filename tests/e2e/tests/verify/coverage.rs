@@ -89,6 +89,14 @@ fn a_full_storage_is_found(#[case] percent: u64, #[case] code: i32, #[case] word
 }
 
 #[test]
+fn a_storage_that_is_switched_off_is_told_from_one_that_is_down() {
+    let old = "dir: old\n\tpath /mnt/data\n\tcontent backup\n\tdisable\n";
+    let lab = LabBuilder::new().small().storage(old).file(JOBS, &job("all", "\tall 1\n")).start().unwrap();
+    let ran = any_age(&lab).exits(1).says("storage-disabled: old");
+    assert!(!ran.stdout.contains("storage-inactive"), "{ran}");
+}
+
+#[test]
 fn silence_of_a_storage_is_never_taken_for_no_backup() {
     let lab = lab(&job("all", "\tall 1\n"));
     lab.change_settings(|settings| settings.storages.entry("local".to_owned()).or_default().online = false)

@@ -93,7 +93,7 @@ fn ct(time: &str, compress: &str) -> String {
 }
 
 /// Changes one bit and nothing else: neither size nor time.
-fn flip_at(path: &Path, at: u64, mask: u8) {
+pub(super) fn flip_at(path: &Path, at: u64, mask: u8) {
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     let time = file.metadata().unwrap().modified().unwrap();
     let mut byte = [0];
@@ -102,11 +102,11 @@ fn flip_at(path: &Path, at: u64, mask: u8) {
     file.set_modified(time).unwrap();
 }
 
-fn size(path: &Path) -> u64 {
+pub(super) fn size(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
 }
 
-fn cut(path: &Path, length: u64) {
+pub(super) fn cut(path: &Path, length: u64) {
     fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
@@ -196,13 +196,13 @@ fn one_bit_anywhere_in_a_packed_archive_is_found(#[values("zstd", "gzip")] compr
 }
 
 /// Where the header of a plain archive ends.
-fn first_extent(path: &Path) -> u64 {
+pub(super) fn first_extent(path: &Path) -> u64 {
     let bytes = fs::read(path).unwrap();
     u64::from(u32::from_be_bytes(bytes[56..60].try_into().unwrap()))
 }
 
 /// The offsets at which extents begin, and the end.
-fn extents(path: &Path) -> Vec<u64> {
+pub(super) fn extents(path: &Path) -> Vec<u64> {
     let bytes = fs::read(path).unwrap();
     let mut at = usize::try_from(first_extent(path)).unwrap();
     let mut found = Vec::new();
@@ -418,6 +418,43 @@ fn start(lab: &Lab) -> Child {
     let mut command = lab.command("verify-backups");
     command.args(["--deep", "--no-state", "--json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Less than this time it cannot take; how much more is no matter here.
+#[rstest::rstest]
+fn no_more_is_read_in_a_second_than_was_asked_for(#[values(true, false)] on_node: bool) {
+    let lab = small("0");
+    let size = size(&lab.archive(&ct(NEWEST, "0")));
+    let folder = lab.path("/var/lib/vz").display().to_string();
+    let place: &[&str] = if on_node { &["--deep"] } else { &["--local", &folder] };
+    let kib = (size / 1024).to_string();
+    let begun = Instant::now();
+    let words =
+        [place, &["--no-state", "--json", "--vmid", "102", "--jobs", "2", "--bwlimit", &kib]].concat();
+    let report = verify_backups(&lab, &words).report();
+    assert!(is_good(&report, &ct(NEWEST, "0")), "{report:#}");
+    // The first quarter of a second may be read at once.
+    assert!(begun.elapsed() > Duration::from_millis(700), "{:?} for {size} bytes", begun.elapsed());
+}
+
+#[test]
+fn what_killed_runs_left_on_the_node_is_cleared_away() {
+    let lab = small("zstd");
+    let folder = |name: &str| lab.path("/var/tmp/pve-restore").join(name).join("jobs/read-0");
+    let (old, young, other) = (
+        "20260101T010000Z-verify-backups-4711-0",
+        "20990101T010000Z-verify-backups-4711-0",
+        "20260101T010000Z-restore-vm-1",
+    );
+    for name in [old, young, other] {
+        fs::create_dir_all(folder(name)).unwrap();
+        fs::write(folder(name).join("status"), "0\n").unwrap();
+    }
+    let _ = deep(&lab, &[]);
+    let mut left: Vec<_> =
+        left_on(&lab).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    left.sort();
+    assert_eq!(left, [other, young]);
 }
 
 /// Whether the reading of a VM's archive is at work.

@@ -2,8 +2,15 @@
 
 mod coverage;
 mod deep;
+mod defects;
+mod drill;
+mod drill_faults;
+mod full;
+mod interrupts;
 mod local;
 mod quick;
 mod readings;
+mod ready;
 mod report;
+mod secrets;
 mod states;

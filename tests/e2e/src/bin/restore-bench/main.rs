@@ -4,6 +4,8 @@
 
 mod figure;
 mod jobs;
+mod minio;
+mod monitoring;
 mod restores;
 mod states;
 mod verify;
@@ -61,13 +63,27 @@ fn measure(only: Option<&str>) -> Result<Vec<Figure>, Box<dyn Error>> {
         figures.extend(states::large_states(&program)?);
         figures.extend(states::restore(&program)?);
     }
+    if wanted("rebuild-minio") {
+        let program = release_program("rebuild-minio")?;
+        figures.extend(start(&program, "rebuild-minio --version", "rebuild-minio: release binary")?);
+        figures.extend(minio::rebuild(&program)?);
+    }
     if wanted("verify-backups") {
         let program = release_program("verify-backups")?;
         figures.extend(start(&program, "verify-backups --version", "verify-backups: release binary")?);
         figures.extend(verify::quick(&program)?);
     }
+    if wanted("rebuild-monitoring") {
+        let program = release_program("rebuild-monitoring")?;
+        figures.extend(start(
+            &program,
+            "rebuild-monitoring --version",
+            "rebuild-monitoring: release binary",
+        )?);
+        figures.extend(monitoring::figures(&program)?);
+    }
     if figures.is_empty() {
-        return Err("there are figures of restore-vm, restore-tfstate and verify-backups".into());
+        return Err("there are figures of restore-vm, restore-tfstate, rebuild-minio, verify-backups and rebuild-monitoring".into());
     }
     Ok(figures)
 }

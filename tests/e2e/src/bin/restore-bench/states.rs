@@ -64,7 +64,7 @@ pub fn restore(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
     let run = || -> Result<f64, Box<dyn Error>> {
         let states = States::embedded().ok_or("there is no terraform")?;
         states.apply("prod", 1..=3);
-        let (wrapper, times) = timing(&states)?;
+        let (wrapper, times) = timing_in(&states.folder())?;
         let mut command = command(program, &states);
         command.args(["--env", "prod", "--restore", "serial:1", "--yes"]).env("TF_BIN", wrapper);
         let started = Instant::now();
@@ -115,8 +115,8 @@ fn command(program: &Path, states: &States<Embedded>) -> Command {
 }
 
 /// A Terraform that writes down when it was called and when it had ended.
-fn timing(states: &States<Embedded>) -> Result<(PathBuf, PathBuf), Box<dyn Error>> {
-    let (wrapper, times) = (states.folder().join("timing"), states.folder().join("times"));
+pub fn timing_in(folder: &Path) -> Result<(PathBuf, PathBuf), Box<dyn Error>> {
+    let (wrapper, times) = (folder.join("timing"), folder.join("times"));
     let real = terraform::program().ok_or("there is no terraform")?;
     let script = format!(
         "#!/bin/bash\nbegun=$EPOCHREALTIME\n'{}' \"$@\"\ncode=$?\necho \"$begun $EPOCHREALTIME\" >>'{}'\nexit $code\n",
@@ -128,7 +128,7 @@ fn timing(states: &States<Embedded>) -> Result<(PathBuf, PathBuf), Box<dyn Error
     Ok((wrapper, times))
 }
 
-fn seconds(line: &str) -> Option<f64> {
+pub fn seconds(line: &str) -> Option<f64> {
     let (begun, ended) = line.split_once(' ')?;
     Some(ended.parse::<f64>().ok()? - begun.parse::<f64>().ok()?)
 }

@@ -27,6 +27,21 @@ fn restore() -> io::Result<String> {
     screen.ends()
 }
 
+/// The same from the question on, with its colours.
+pub fn picture() -> io::Result<String> {
+    let lab = Lab::start()?;
+    lab.break_disk(VM)?;
+    let screen = open(&lab, "restore-vm 101")?;
+    screen.wait_for("type `101` to go on")?;
+    screen.enter("101")?;
+    screen.ends()?;
+    let shown = screen.coloured()?;
+    let begin = shown.lines().take(1).chain(["…"]).map(str::to_owned);
+    let rest = shown.lines().skip_while(|line| !line.contains("will be overwritten"));
+    let rest = rest.take_while(|line| !line.contains("remove:")).map(str::to_owned);
+    Ok(begin.chain(rest).collect::<Vec<_>>().join("\n"))
+}
+
 /// The connection breaks in the middle.
 fn reconnect() -> io::Result<String> {
     let lab = Lab::start()?;

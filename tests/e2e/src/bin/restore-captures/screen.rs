@@ -72,9 +72,15 @@ impl Screen {
         Err(io::Error::other(format!("tmux: {}", String::from_utf8_lossy(&output.stderr).trim())))
     }
 
-    /// All that was shown so far, as it stands on the screen and above it.
+    /// All that was shown so far, as it stands on the screen and above it. A word that was too long for a line is whole.
     fn shown(&self) -> io::Result<String> {
-        Self::check(self.tmux().args(["capture-pane", "-p", "-S", "-"]))
+        let shown = Self::check(self.tmux().args(["capture-pane", "-J", "-p", "-S", "-"]))?;
+        Ok(shown.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The same with its colours, as escape sequences.
+    pub fn coloured(&self) -> io::Result<String> {
+        Self::check(self.tmux().args(["capture-pane", "-e", "-p", "-S", "-"]))
     }
 
     pub fn wait_for(&self, words: &str) -> io::Result<String> {
