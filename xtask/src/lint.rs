@@ -8,17 +8,18 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::process::Cargo;
+use crate::{pages, process::Cargo};
 
-/// Formatting, clippy, documentation, links, the version in the changelog.
+/// Formatting, clippy, documentation, tables made from the programs, links, the version in the changelog.
 pub(crate) fn run(cargo: &Cargo) -> anyhow::Result<()> {
     cargo.run(&["fmt", "--all", "--check"])?;
     let warnings = ["--", "--deny", "warnings"];
     cargo.run(&[&["clippy", "--quiet", "--workspace", "--all-targets"][..], &warnings].concat())?;
     let documentation = ["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"];
     cargo.run_with(&documentation, &[("RUSTDOCFLAGS", "--deny warnings")])?;
+    pages::check(cargo)?;
     let mut wrong = Vec::new();
-    for page in pages(cargo.root())? {
+    for page in markdown(cargo.root())? {
         wrong.extend(broken_links(&page)?);
     }
     wrong.extend(changelog(cargo.root())?);
@@ -30,7 +31,7 @@ pub(crate) fn run(cargo: &Cargo) -> anyhow::Result<()> {
 }
 
 /// Every Markdown file that git knows.
-fn pages(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn markdown(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let listed = Command::new("git").args(["ls-files", "*.md"]).current_dir(root).output();
     let listed = listed.context("cannot run `git ls-files`")?;
     let names = String::from_utf8(listed.stdout).context("a file name is not UTF-8")?;

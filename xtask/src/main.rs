@@ -1,10 +1,14 @@
-//! Lint, test, demo, lab and bench: everything that is done with this repository, as one command each.
+//! Lint, test, fuzz, demo, lab and bench: everything that is done with this repository, as one command each.
 
+mod dist;
+mod fuzz;
+mod licences;
 mod lint;
+mod pages;
 mod process;
 mod servers;
 
-use std::{env, process::ExitCode};
+use std::{env, process::ExitCode, thread};
 
 use clap::{Parser, Subcommand};
 
@@ -30,9 +34,17 @@ enum Task {
         /// Words for the test runner: a part of a test's name
         words: Vec<String>,
     },
-    /// Install what the tests run against: MinIO, and OpenTofu where there is no Terraform. Needs Go
+    /// Have libFuzzer try every reader of foreign bytes. Needs a nightly compiler and `cargo install cargo-fuzz`
+    Fuzz {
+        /// One of `fuzz/fuzz_targets`; all of them without a name
+        target: Option<String>,
+        /// So long each
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+    },
+    /// Install what the tests run against: MinIO, the lab's Terraform provider, and OpenTofu where there is no Terraform. Needs Go
     Servers,
-    /// Break two guests of a homelab on loopback and restore them
+    /// Break two guests of a homelab on loopback, restore them and verify everything
     Demo {
         /// Answer every question with yes, as without a terminal
         #[arg(long)]
@@ -46,9 +58,23 @@ enum Task {
         /// Keep the Terraform states of its project in S3: `embedded` or `minio`
         #[arg(long)]
         s3: Option<String>,
+        /// A homelab on its worst day: node-lost, state-broken, minio-dead or monitoring-dead
+        #[arg(long, conflicts_with_all = ["pve", "monitoring"])]
+        scenario: Option<String>,
+        /// With the monitoring VM (needs prometheus and prometheus-alertmanager)
+        #[arg(long)]
+        monitoring: bool,
     },
     /// Run the programs in a terminal and put what they show into the documents
     Capture,
+    /// Write the tables of the documents anew, from the programs
+    Pages,
+    /// A tarball and a Debian package of the programs, the same from the same sources
+    Dist {
+        /// Try the Debian package in a fresh Debian root (needs root and debootstrap)
+        #[arg(long = "try")]
+        tried: bool,
+    },
     /// Measure every figure that this project promises
     Bench {
         /// As JSON
@@ -72,39 +98,57 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Lint => lint::run(&cargo),
         Task::Test { all, words } => test(&cargo, all, &words),
+        Task::Fuzz { target, minutes } => fuzz::run(&cargo, target.as_deref(), minutes),
         Task::Servers => servers::install(),
         Task::Demo { yes } => {
             lab_programs(&cargo)?;
             cargo.program("debug", "restore-lab", if yes { &["demo", "--yes"] } else { &["demo"] })
         }
-        Task::Lab { pve, s3 } => {
+        Task::Lab { pve, s3, monitoring, scenario } => {
             lab_programs(&cargo)?;
-            let mut words = vec!["shell", "--pve", &pve];
+            let mut words = vec!["shell"];
+            words.extend(match &scenario {
+                Some(name) => ["--scenario", name],
+                None => ["--pve", &pve],
+            });
             words.extend(s3.iter().flat_map(|engine| ["--s3", engine]));
+            words.extend(monitoring.then_some("--monitoring"));
             cargo.program("debug", "restore-lab", &words)
         }
         Task::Capture => {
             lab_programs(&cargo)?;
             cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
-            let pages = ["docs/BACKUP-RESTORE.md", "docs/STATE.md", "docs/VERIFY.md"]
-                .map(|page| cargo.root().join(page));
+            let pages = [
+                "docs/BACKUP-RESTORE.md",
+                "docs/STATE.md",
+                "docs/MINIO.md",
+                "docs/MONITORING.md",
+                "docs/VERIFY.md",
+                "docs/DISASTER-RECOVERY.md",
+                "docs/restore-vm.svg",
+            ]
+            .map(|page| cargo.root().join(page));
             let pages = pages.each_ref().map(|page| page.to_string_lossy());
             cargo.program("debug", "restore-captures", &pages.each_ref().map(AsRef::as_ref))
         }
+        Task::Pages => pages::write(&cargo),
+        Task::Dist { tried } => dist::run(&cargo, tried),
         Task::Bench { json } => {
-            cargo.run(&[
-                "build",
-                "--quiet",
-                "--release",
-                "--package=restore-vm",
-                "--package=restore-tfstate",
-                "--package=verify-backups",
-            ])?;
+            cargo.run(&[&["build", "--quiet", "--release"][..], &packages()].concat())?;
             lab_programs(&cargo)?;
             cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
             cargo.program("debug", "restore-bench", if json { &["--json"] } else { &[] })
         }
     }
+}
+
+/// The five programs.
+pub(crate) const PROGRAMS: [&str; 5] =
+    ["restore-vm", "restore-tfstate", "rebuild-minio", "rebuild-monitoring", "verify-backups"];
+
+/// The words that make cargo take the programs and nothing else.
+pub(crate) fn packages() -> Vec<&'static str> {
+    PROGRAMS.into_iter().flat_map(|program| ["--package", program]).collect()
 }
 
 /// The tests start programs of other packages, which a test run by itself does not build.
@@ -122,6 +166,12 @@ fn test(cargo: &Cargo, all: bool, words: &[String]) -> anyhow::Result<()> {
     if env::var_os("TMPDIR").is_none() && has_room(IN_MEMORY) {
         variables.push(("TMPDIR", IN_MEMORY));
     }
+    // Most tests wait for what they started, so there are more of them than processors.
+    let threads = 2 * thread::available_parallelism()?.get();
+    let threads = threads.to_string();
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        variables.push(("RUST_TEST_THREADS", &threads));
+    }
     cargo.run_with(&arguments, &variables)
 }
 
@@ -135,13 +185,5 @@ fn has_room(folder: &str) -> bool {
 
 /// The programs that a homelab is made of, and those that are tried in it.
 fn lab_programs(cargo: &Cargo) -> anyhow::Result<()> {
-    cargo.run(&[
-        "build",
-        "--quiet",
-        "--bins",
-        "--package=restore-vm",
-        "--package=restore-tfstate",
-        "--package=verify-backups",
-        "--package=restore-lab",
-    ])
+    cargo.run(&[&["build", "--quiet", "--bins", "--package=restore-lab"][..], &packages()].concat())
 }

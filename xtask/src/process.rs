@@ -47,7 +47,8 @@ impl Cargo {
     }
 }
 
-fn finish(status: std::io::Result<ExitStatus>, what: &str) -> anyhow::Result<()> {
+/// What is to be said of a program that ended.
+pub(crate) fn finish(status: std::io::Result<ExitStatus>, what: &str) -> anyhow::Result<()> {
     let status = status.with_context(|| format!("cannot run `{what}`"))?;
     if !status.success() {
         bail!("`{what}` failed: {status}");
