@@ -142,6 +142,8 @@ fn no_input_ends_a_reader_or_takes_it_long_or_much(
     #[values("vma", "tar", "zstd", "gzip", "lzop", "tfvars", "state", "s3", "pve", "look")] name: &str,
 ) {
     let target = *TARGETS.iter().find(|target| target.name == name).unwrap();
+    // From before the inputs are made: the memory is that of the whole process, and they are a part of it.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let seeds = corpus(name);
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut inputs = seeds.clone();
@@ -152,7 +154,6 @@ fn no_input_ends_a_reader_or_takes_it_long_or_much(
         }
         inputs.push(bytes);
     }
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let memory = Memory::now();
     read_all(target, inputs);
     memory.assert_small(name);
