@@ -4,6 +4,7 @@
 //! * [`guest`]: a VM from inside
 //! * [`ssh`]: SSH servers in front of it
 //! * [`lab`]: a whole homelab on loopback, for tests, the demo and rehearsals
+//! * [`link`]: a long way to any of its servers
 //! * [`homelab`]: a lab whose monitoring environment Terraform made: MinIO in a container, and a monitoring VM
 //! * [`monitoring`]: what answers on its monitoring VM
 //! * [`s3`]: S3 servers, one that can be broken and a real MinIO
@@ -18,6 +19,8 @@ pub mod homelab;
 mod installed;
 #[cfg(feature = "server")]
 pub mod lab;
+#[cfg(feature = "server")]
+pub mod link;
 #[cfg(feature = "server")]
 pub mod monitoring;
 #[cfg(feature = "s3")]

@@ -36,6 +36,7 @@ use std::{
 use guests::Guests;
 
 use crate::{
+    link::{Link, Way},
     monitoring::Stack,
     sim::{Node, shell::ShellNode},
     ssh::{Embedded, OpenSsh},
@@ -161,6 +162,14 @@ impl Lab {
     /// Where the node's SSH server listens, and the user who may log in.
     pub fn login(&self) -> (std::net::SocketAddr, &str) {
         (self.login.0, &self.login.1)
+    }
+
+    /// From now on the operator's way to the node is this long, as long as what is returned is kept.
+    pub fn lengthen(&self, way: Way) -> io::Result<Link> {
+        let server = self.login.0;
+        let link = Link::start(server.ip(), server, way)?;
+        self.operator.dial(self.login.0.ip(), link.address().port())?;
+        Ok(link)
     }
 
     /// An address in the node's network that only this lab has; its last number is one from 2 to 254.

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -60,6 +61,22 @@ impl Operator {
     /// The folder of one environment.
     pub fn environment(&self, name: &str) -> PathBuf {
         project::environment(&self.project, name)
+    }
+
+    /// From now on the node's SSH server is looked for on this port.
+    pub(super) fn dial(&self, node: IpAddr, port: u16) -> io::Result<()> {
+        let change = |file: &str, lead: &str, line: String| -> io::Result<()> {
+            let path = self.home.join(".ssh").join(file);
+            let text = fs::read_to_string(&path)?;
+            let lines = text.lines().map(|old| match old.strip_prefix(lead) {
+                // What follows the port stays: the key, in `known_hosts`.
+                Some(rest) => line.clone() + rest.trim_start_matches(|c: char| c.is_ascii_digit()) + "\n",
+                None => old.to_owned() + "\n",
+            });
+            fs::write(path, lines.collect::<String>())
+        };
+        change("config", "  Port ", format!("  Port {port}"))?;
+        change("known_hosts", &format!("[{node}]:"), format!("[{node}]:{port}"))
     }
 
     /// The environment variables of the operator's shell.
