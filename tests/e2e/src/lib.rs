@@ -1,9 +1,11 @@
 //! Running the recovery programs in a lab, as an operator would, and looking at what came of it.
 
+mod guest;
 pub mod matrix;
 pub mod runbook;
 mod states;
 mod terminal;
+pub mod terraform;
 
 use std::{
     io,
@@ -15,6 +17,7 @@ use restore_lab::{
     ssh::OpenSsh,
 };
 
+pub use guest::Guest;
 pub use states::States;
 pub use terminal::Terminal;
 

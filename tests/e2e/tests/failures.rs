@@ -2,34 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
-use restore_e2e::{restore_vm, settings};
+use restore_e2e::{Guest, restore_vm};
 use restore_lab::lab::{CT, Fault, Lab, LabBuilder, VM};
 
-const VM_CONF: &str = "/etc/pve/qemu-server/101.conf";
-const CT_CONF: &str = "/etc/pve/lxc/102.conf";
 const NEWEST_VM: &str = "vzdump-qemu-101-2026_01_30-01_00_04.vma.zst";
 const NEWEST_CT: &str = "vzdump-lxc-102-2026_01_30-01_00_04.tar.zst";
-
-/// A guest as it has to be again after a failure.
-#[derive(Debug, PartialEq)]
-struct Guest {
-    settings: Vec<String>,
-    disks: Vec<String>,
-    firewall: Option<String>,
-    state: String,
-}
-
-fn guest(lab: &Lab, vmid: u32) -> Guest {
-    let (tool, config, disks): (_, _, &[&str]) =
-        if vmid == VM { ("qm", VM_CONF, &["scsi0", "efidisk0"]) } else { ("pct", CT_CONF, &["rootfs"]) };
-    let status = lab.on_node(&[tool, "status", &vmid.to_string()]).unwrap();
-    Guest {
-        settings: settings(lab, config).unwrap(),
-        disks: disks.iter().map(|key| lab.disk_sha256(config, key).unwrap()).collect(),
-        firewall: lab.read(&format!("/etc/pve/firewall/{vmid}.fw")).ok(),
-        state: String::from_utf8_lossy(&status.stdout).into_owned(),
-    }
-}
 
 /// Volumes that no configuration names, or that are attached nowhere; locks; folders of jobs.
 fn leftovers(lab: &Lab) -> Vec<String> {
@@ -73,10 +50,10 @@ fn fails() -> Fault {
 fn a_vm_restore_that_fails_leaves_the_vm_as_it_was(#[case] fault: Fault, #[values(8, 9)] pve: u8) {
     let lab = LabBuilder::new().pve(pve).start().unwrap();
     lab.write_to_guest(VM, "work since the last backup").unwrap();
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.fault(&["qmrestore"], Some(1), &fault).unwrap();
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(2).report();
-    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, VM), before, "{report:#}");
     assert_eq!(report["state"], "rolled back: everything is as it was before");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
@@ -91,10 +68,10 @@ fn a_container_restore_that_fails_leaves_the_container_as_it_was(
 ) {
     let lab = LabBuilder::new().pve(pve).start().unwrap();
     lab.write_to_guest(CT, "work since the last backup").unwrap();
-    let before = guest(&lab, CT);
+    let before = Guest::of(&lab, CT);
     lab.fault(&["pct", "restore"], Some(1), &fault).unwrap();
     let report = restore_vm(&lab, &["102", "--force", "--json"]).exits(2).report();
-    assert_eq!(guest(&lab, CT), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, CT), before, "{report:#}");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
 
@@ -103,19 +80,19 @@ fn a_container_restore_that_fails_leaves_the_container_as_it_was(
 #[case::reading_the_archive(&["vma", "verify"])]
 fn a_failure_before_anything_is_changed_exits_1(#[case] words: &[&str]) {
     let lab = Lab::start().unwrap();
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.fault(words, None, &fails()).unwrap();
     let _ = restore_vm(&lab, &["101", "--force"]).exits(1).says("nothing was changed");
-    assert_eq!(guest(&lab, VM), before);
+    assert_eq!(Guest::of(&lab, VM), before);
 }
 
 #[test]
 fn a_guest_that_does_not_stop_is_left_running() {
     let lab = Lab::start().unwrap();
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.fault(&["qm", "shutdown"], None, &fails()).unwrap();
     let _ = restore_vm(&lab, &["101", "--force"]).exits(2).says("the disk controller caught fire");
-    assert_eq!(guest(&lab, VM), before);
+    assert_eq!(Guest::of(&lab, VM), before);
 }
 
 #[rstest::rstest]

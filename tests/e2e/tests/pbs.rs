@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
-use restore_e2e::{restore_vm, settings};
+use restore_e2e::{Guest, restore_vm};
 use restore_lab::{
     lab::{CT, Fault, Lab, LabBuilder, VM},
     sim::backup_server::{ROOT, Verification},
@@ -32,27 +32,6 @@ fn verified(lab: &Lab, volid: &str, state: &str) {
 /// The server has lost a chunk in the middle of a file.
 fn lose(lab: &Lab, volid: &str, file: &str) {
     lab.change_snapshot(volid, |about| about.missing = [(file.to_owned(), 1 << 20)].into()).unwrap();
-}
-
-/// A guest as it has to be again after a failure.
-#[derive(Debug, PartialEq)]
-struct Guest {
-    settings: Vec<String>,
-    disks: Vec<String>,
-    firewall: Option<String>,
-    state: String,
-}
-
-fn guest(lab: &Lab, vmid: u32) -> Guest {
-    let (tool, config, disks): (_, _, &[&str]) =
-        if vmid == VM { ("qm", VM_CONF, &["scsi0", "efidisk0"]) } else { ("pct", CT_CONF, &["rootfs"]) };
-    let status = lab.on_node(&[tool, "status", &vmid.to_string()]).unwrap();
-    Guest {
-        settings: settings(lab, config).unwrap(),
-        disks: disks.iter().map(|key| lab.disk_sha256(config, key).unwrap()).collect(),
-        firewall: lab.read(&format!("/etc/pve/firewall/{vmid}.fw")).ok(),
-        state: String::from_utf8_lossy(&status.stdout).into_owned(),
-    }
 }
 
 /// Volumes that no configuration names, locks, and volumes that are attached nowhere.
@@ -90,12 +69,12 @@ fn restores(lab: &Lab) -> Vec<String> {
 fn a_vm_comes_back(#[values(8, 9)] pve: u8) {
     let lab = lab(pve);
     verified(&lab, NEWEST_VM, "ok");
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.break_disk(VM).unwrap();
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(0).report();
     assert_eq!(report["subject"]["archive"], NEWEST_VM);
     assert_eq!(report["subject"]["server"]["verification"], "ok");
-    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, VM), before, "{report:#}");
     let ids: Vec<_> = report["steps"].as_array().unwrap().iter().map(|step| step["id"].clone()).collect();
     assert_eq!(ids, ["check", "safety-backup", "safety-check", "copy-files", "stop", "restore", "start"]);
     let kept = report["kept"][0]["place"].as_str().unwrap();
@@ -107,11 +86,11 @@ fn a_vm_comes_back(#[values(8, 9)] pve: u8) {
 fn a_container_comes_back(#[values(8, 9)] pve: u8) {
     let lab = lab(pve);
     verified(&lab, NEWEST_CT, "ok");
-    let before = guest(&lab, CT);
+    let before = Guest::of(&lab, CT);
     lab.break_container(CT).unwrap();
     let report = restore_vm(&lab, &["102", "--force", "--json"]).exits(0).report();
     assert_eq!(report["subject"]["archive"], NEWEST_CT);
-    assert_eq!(guest(&lab, CT), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, CT), before, "{report:#}");
 }
 
 #[rstest::rstest]
@@ -179,7 +158,7 @@ fn one_that_was_found_damaged_is_passed_over_and_refused() {
 fn one_that_is_found_damaged_meanwhile_is_not_used() {
     let lab = lab(9);
     verified(&lab, NEWEST_VM, "ok");
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.fault(
         &["pvesh", "get", "/nodes/localhost/storage/pbs/content"],
         Some(2),
@@ -187,7 +166,7 @@ fn one_that_is_found_damaged_meanwhile_is_not_used() {
     )
     .unwrap();
     let _ = restore_vm(&lab, &["101", "--force"]).exits(1).says("storage 'pbs' is not online");
-    assert_eq!(guest(&lab, VM), before);
+    assert_eq!(Guest::of(&lab, VM), before);
     assert!(restores(&lab).is_empty());
 }
 
@@ -215,9 +194,9 @@ fn a_lost_chunk_leaves_the_vm_as_it_was(#[values(8, 9)] pve: u8) {
     let lab = lab(pve);
     lose(&lab, NEWEST_VM, IMAGE);
     lab.write_to_guest(VM, "work since the last backup").unwrap();
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(2).report();
-    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, VM), before, "{report:#}");
     assert_eq!(report["state"], "rolled back: everything is as it was before");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
@@ -227,19 +206,19 @@ fn a_lost_chunk_leaves_the_container_as_it_was(#[values(8, 9)] pve: u8) {
     let lab = lab(pve);
     lose(&lab, NEWEST_CT, ROOT);
     lab.write_to_guest(CT, "work since the last backup").unwrap();
-    let before = guest(&lab, CT);
+    let before = Guest::of(&lab, CT);
     let report = restore_vm(&lab, &["102", "--force", "--json"]).exits(2).report();
-    assert_eq!(guest(&lab, CT), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, CT), before, "{report:#}");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
 
 #[test]
 fn a_restore_that_is_killed_leaves_the_vm_as_it_was() {
     let lab = lab(9);
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.fault(&["qmrestore"], Some(1), &Fault::KilledAfter(1 << 20)).unwrap();
     let report = restore_vm(&lab, &["101", "--force", "--json"]).exits(2).report();
-    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, VM), before, "{report:#}");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
 
@@ -301,12 +280,12 @@ fn where_only_a_server_takes_backups_a_safety_backup_is_refused() {
 fn a_live_restore_starts_the_vm_itself(#[values(8, 9)] pve: u8) {
     let lab = lab(pve);
     verified(&lab, NEWEST_VM, "ok");
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     lab.break_disk(VM).unwrap();
     let ran = restore_vm(&lab, &["101", "--live-restore", "--dry-run"]).exits(0);
     let _ = ran.says("the guest runs while its data still comes").says("what it wrote until then is lost");
     let report = restore_vm(&lab, &["101", "--live-restore", "--force", "--json"]).exits(0).report();
-    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, VM), before, "{report:#}");
     assert!(report["steps"].as_array().unwrap().iter().all(|step| step["id"] != "start"), "{report:#}");
     assert_eq!(restores(&lab), [format!("qmrestore {NEWEST_VM} 101 --live-restore 1 --force 1")]);
 }
@@ -322,9 +301,9 @@ fn a_live_restore_that_fails_leaves_the_vm_as_it_was(#[case] fault: Option<Fault
         None => lose(&lab, NEWEST_VM, IMAGE),
     }
     lab.write_to_guest(VM, "work since the last backup").unwrap();
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     let report = restore_vm(&lab, &["101", "--live-restore", "--force", "--json"]).exits(2).report();
-    assert_eq!(guest(&lab, VM), before, "{report:#}");
+    assert_eq!(Guest::of(&lab, VM), before, "{report:#}");
     assert_eq!(leftovers(&lab), [""; 0], "{report:#}");
 }
 
@@ -333,12 +312,12 @@ fn a_live_copy_that_fails_leaves_nothing() {
     let lab = lab(9);
     verified(&lab, NEWEST_VM, "ok");
     lab.fault(&["qmrestore"], Some(1), &Fault::KilledAfter(1 << 20)).unwrap();
-    let before = guest(&lab, VM);
+    let before = Guest::of(&lab, VM);
     let words = ["101", "--target-id", "901", "--live-restore", "--start", "--force", "--json"];
     let report = restore_vm(&lab, &words).exits(2).report();
     assert!(!lab.path("/etc/pve/qemu-server/901.conf").exists(), "{report:#}");
     assert!(!lab.path("/run/qemu-server/901.pid").exists(), "it runs without a configuration: {report:#}");
-    assert_eq!((guest(&lab, VM), leftovers(&lab)), (before, Vec::new()), "{report:#}");
+    assert_eq!((Guest::of(&lab, VM), leftovers(&lab)), (before, Vec::new()), "{report:#}");
 }
 
 #[test]

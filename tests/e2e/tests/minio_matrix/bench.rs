@@ -2,16 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::PermissionsExt as _,
+    io,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
 };
 
+use restore_e2e::terraform::Faulty;
 use restore_lab::{
     homelab::{Homelab, HomelabCheckpoint},
-    terraform::{self, ENVIRONMENTS},
+    terraform::ENVIRONMENTS,
 };
 use serde_json::Value;
 
@@ -25,7 +25,9 @@ pub struct Bench {
     /// The volumes of the container when all was well.
     pub volumes: Vec<String>,
     beginnings: BTreeMap<String, Beginning>,
-    control: tempfile::TempDir,
+    /// What the operator's `TF_BIN` is.
+    pub terraform: Faulty,
+    _control: tempfile::TempDir,
 }
 
 /// How a mode begins: node and project, and what the operator's programs keep.
@@ -53,8 +55,9 @@ impl Bench {
         };
         let volumes = config.lines().filter_map(volume).collect();
         let control = tempfile::tempdir()?;
-        let mut bench = Self { homelab, states, volumes, beginnings: BTreeMap::new(), control };
-        bench.write_wrapper()?;
+        let terraform = Faulty::write(control.path())?;
+        let beginnings = BTreeMap::new();
+        let mut bench = Self { homelab, states, volumes, beginnings, terraform, _control: control };
         let well = bench.beginning()?;
         for mode in Mode::ALL {
             bench.go_back(&well)?;
@@ -97,7 +100,7 @@ impl Bench {
     fn go_back(&self, to: &Beginning) -> io::Result<()> {
         self.homelab.go_back(&to.homelab)?;
         copy(&to.memory.path().join("local"), &self.memory())?;
-        self.strike_terraform("0 nothing")
+        self.terraform.spare()
     }
 
     /// As at the beginning of this mode.
@@ -111,51 +114,10 @@ impl Bench {
         Ok(())
     }
 
-    /// A Terraform that counts its runs, and does at one of them what `strike` says: `NUMBER fail`, or `NUMBER kill`, which
-    /// kills the program whose id is in `pid`.
-    fn write_wrapper(&self) -> io::Result<()> {
-        let real = terraform::program().ok_or_else(|| io::Error::other("there is no terraform"))?;
-        let script = format!(
-            "#!/bin/bash\ncd '{folder}' && echo >>calls && read -r number what <strike\n\
-             if [ \"$(wc -l <calls)\" = \"$number\" ]; then\n\
-             case $what in\n\
-             fail) echo 'the provider caught fire' >&2; exit 1;;\n\
-             kill) until [ -s pid ]; do read -rt 0.01 <> <(:); done; kill -9 \"$(cat pid)\";;\n\
-             esac\nfi\ncd - >/dev/null\nexec '{real}' \"$@\"\n",
-            folder = self.control.path().display(),
-            real = real.display()
-        );
-        fs::write(self.wrapper(), script)?;
-        fs::set_permissions(self.wrapper(), fs::Permissions::from_mode(0o755))
-    }
-
-    /// What the operator's `TF_BIN` is.
-    pub fn wrapper(&self) -> PathBuf {
-        self.control.path().join("terraform")
-    }
-
-    /// What happens at a run of Terraform.
-    pub fn strike_terraform(&self, words: &str) -> io::Result<()> {
-        for name in ["calls", "pid"] {
-            fs::write(self.control.path().join(name), "")?;
-        }
-        fs::write(self.control.path().join("strike"), format!("{words}\n"))
-    }
-
-    /// The program that a strike kills.
-    pub fn aim_at(&self, pid: u32) -> io::Result<()> {
-        fs::write(self.control.path().join("pid"), pid.to_string())
-    }
-
-    /// How often Terraform was run.
-    pub fn terraforms(&self) -> io::Result<usize> {
-        Ok(fs::read_to_string(self.control.path().join("calls"))?.lines().count())
-    }
-
     /// `rebuild-minio` with these words.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = self.homelab.command("rebuild-minio");
-        command.args(words).env("TF_BIN", self.wrapper());
+        command.args(words).env("TF_BIN", self.terraform.program());
         command
     }
 

@@ -59,7 +59,7 @@ pub fn clean(bench: &Bench, mode: Mode) -> io::Result<Result<Clean, String>> {
         .filter(|_| mode == Mode::Add)
         .map(|seen| !matches!(seen.method.as_str(), "GET" | "HEAD"));
     let requests = requests.collect();
-    Ok(Ok(Clean { executions, terraforms: bench.terraforms()?, requests }))
+    Ok(Ok(Clean { executions, terraforms: bench.terraform.calls()?, requests }))
 }
 
 /// Tries a case. The error says everything about it.
@@ -95,7 +95,7 @@ impl<'a> Trial<'a> {
             server.watch(|_| Act::GoOn);
         }
         self.bench.homelab.with_minio(|server| server.heal());
-        self.bench.strike_terraform("0 nothing")?;
+        self.bench.terraform.spare()?;
         if ![0, 1, 2, 4, KILLED].contains(&code) {
             wrong.push(format!("exit {code}"));
         }
@@ -113,7 +113,7 @@ impl<'a> Trial<'a> {
         match case.place {
             Place::Terraform(number) => {
                 let what = if hit == Hit::Fails { "fail" } else { "kill" };
-                self.bench.strike_terraform(&format!("{number} {what}"))?;
+                self.bench.terraform.strike(number, what)?;
             }
             Place::Execution(number) => {
                 let planned =
@@ -149,7 +149,7 @@ impl<'a> Trial<'a> {
         }
         let mut aimed = Ok(());
         let ran = run_within(self.bench.command(self.mode.words()), LIMIT, |pid| {
-            aimed = self.bench.aim_at(pid);
+            aimed = self.bench.terraform.called_by(pid);
             target.is(pid);
         })?;
         aimed?;

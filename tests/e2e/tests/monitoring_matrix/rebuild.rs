@@ -1,12 +1,11 @@
 //! `--mode rebuild`: a moment is a call of Terraform.
 
-use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{collections::BTreeSet, io};
 
-use restore_e2e::{Ran, matrix::run_within};
+use restore_e2e::{Ran, matrix::run_within, terraform::Faulty};
 use restore_lab::{
     homelab::{Homelab, HomelabCheckpoint},
     monitoring::is_installed,
-    terraform,
 };
 
 use crate::{
@@ -20,32 +19,11 @@ pub struct Rebuild {
     checkpoint: HomelabCheckpoint,
     versions: BTreeSet<String>,
     minio: Option<u32>,
-    control: tempfile::TempDir,
+    terraform: Faulty,
+    _control: tempfile::TempDir,
 }
 
 impl Rebuild {
-    fn file(&self, name: &str) -> PathBuf {
-        self.control.path().join(name)
-    }
-
-    /// A Terraform that counts its calls, and does at one of them what `strike` says: `NUMBER fail`, or `NUMBER kill`,
-    /// which kills the program whose id is in `pid` and goes on.
-    fn write_wrapper(&self) -> io::Result<()> {
-        let real = terraform::program().ok_or_else(|| io::Error::other("there is no terraform"))?;
-        let script = format!(
-            "#!/bin/bash\ncd '{folder}' && echo >>calls && read -r number what <strike\n\
-             if [ \"$(wc -l <calls)\" = \"$number\" ]; then\n\
-             case $what in\n\
-             fail) echo 'the provider caught fire' >&2; exit 1;;\n\
-             kill) until [ -s pid ]; do read -rt 0.01 <> <(:); done; kill -9 \"$(cat pid)\";;\n\
-             esac\nfi\ncd - >/dev/null\nexec '{real}' \"$@\"\n",
-            folder = self.control.path().display(),
-            real = real.display()
-        );
-        fs::write(self.file("terraform"), script)?;
-        fs::set_permissions(self.file("terraform"), fs::Permissions::from_mode(0o755))
-    }
-
     fn versions(&self) -> io::Result<BTreeSet<String>> {
         Ok(self.homelab.state_versions("monitoring")?.into_iter().map(|version| version.id).collect())
     }
@@ -66,8 +44,9 @@ impl Ground for Rebuild {
         }
         let (checkpoint, minio) = (homelab.checkpoint()?, homelab.minio_vmid());
         let control = tempfile::tempdir()?;
-        let mut ground = Self { homelab, checkpoint, versions: BTreeSet::new(), minio, control };
-        ground.write_wrapper()?;
+        let terraform = Faulty::write(control.path())?;
+        let versions = BTreeSet::new();
+        let mut ground = Self { homelab, checkpoint, versions, minio, terraform, _control: control };
         ground.homelab.wait_for_minio(true)?;
         ground.versions = ground.versions()?;
         Ok(Some(ground))
@@ -82,28 +61,26 @@ impl Ground for Rebuild {
     }
 
     fn run(&self, words: &[&str], case: Option<&Case>) -> io::Result<Ran> {
-        let strike = case.map(|case| {
-            let what = if case.hit == Hit::Kill { "kill" } else { "fail" };
-            format!("{} {what}\n", case.at)
-        });
-        fs::write(self.file("strike"), strike.unwrap_or_else(|| "0 nothing\n".to_owned()))?;
-        for name in ["calls", "pid"] {
-            fs::write(self.file(name), "")?;
+        match case {
+            Some(case) => {
+                self.terraform.strike(case.at, if case.hit == Hit::Kill { "kill" } else { "fail" })?;
+            }
+            None => self.terraform.spare()?,
         }
         let mut command = self.homelab.command("rebuild-monitoring");
-        command.env("TF_BIN", self.file("terraform")).args(["--wait", "60"]).args(words);
+        command.env("TF_BIN", self.terraform.program()).args(["--wait", "60"]).args(words);
         // A run that is carried on is of the mode that it was.
         if !words.iter().any(|word| matches!(*word, "--resume" | "--rollback")) {
             command.args(["--mode", "rebuild"]);
         }
         run_within(command, LIMIT, |pid| {
             // Without its id nothing is killed, and the case says so.
-            let _ = fs::write(self.file("pid"), pid.to_string());
+            let _ = self.terraform.called_by(pid);
         })
     }
 
     fn moments(&self) -> io::Result<usize> {
-        Ok(fs::read_to_string(self.file("calls"))?.lines().count())
+        self.terraform.calls()
     }
 
     fn wrong_after(&self, code: i32) -> io::Result<Option<String>> {

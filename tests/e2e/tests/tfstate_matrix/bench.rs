@@ -4,17 +4,13 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{Mutex, PoisonError},
 };
 
-use restore_e2e::States;
-use restore_lab::{
-    s3::{Embedded, Options, S3Server},
-    terraform,
-};
+use restore_e2e::{States, terraform::Faulty};
+use restore_lab::s3::{Embedded, Options, S3Server};
 use serde_json::Value;
 
 use crate::case::Mode;
@@ -22,6 +18,8 @@ use crate::case::Mode;
 /// A project with a server, and copies of both as they are at the beginning of each mode.
 pub struct Bench {
     pub states: States<Embedded>,
+    /// What the operator's `TF_BIN` is.
+    pub terraform: Faulty,
     /// The state that each release left, by its number.
     pub releases: BTreeMap<u64, Value>,
     data: tempfile::TempDir,
@@ -34,60 +32,14 @@ impl Bench {
         fs::create_dir(data.path().join("server"))?;
         let options = Options { folder: Some(data.path().join("server")), ..Options::default() };
         let states = States::with(Embedded::start(&options)?);
-        let mut bench = Self { states, releases: BTreeMap::new(), data, copies };
-        bench.write_wrapper()?;
+        let terraform = Faulty::write(&copies.path().join("control"))?;
+        let mut bench = Self { states, terraform, releases: BTreeMap::new(), data, copies };
         bench.prepare()?;
         Ok(bench)
     }
 
-    /// A Terraform that counts its calls, and does at one of them what `strike` in `folder` says: `NUMBER fail`, or
-    /// `NUMBER kill`, which kills the program whose id is in `pid`.
-    fn write_wrapper(&self) -> io::Result<()> {
-        let real = terraform::program().ok_or_else(|| io::Error::other("there is no terraform"))?;
-        let script = format!(
-            "#!/bin/bash\ncd '{folder}' && echo >>calls && read -r number what <strike\n\
-             if [ \"$(wc -l <calls)\" = \"$number\" ]; then\n\
-             case $what in\n\
-             fail) echo 'the provider caught fire' >&2; exit 1;;\n\
-             kill) until [ -s pid ]; do read -rt 0.01 <> <(:); done; kill -9 \"$(cat pid)\";;\n\
-             esac\nfi\ncd - >/dev/null\nexec '{real}' \"$@\"\n",
-            folder = self.control().display(),
-            real = real.display()
-        );
-        fs::create_dir_all(self.control())?;
-        fs::write(self.wrapper(), script)?;
-        fs::set_permissions(self.wrapper(), fs::Permissions::from_mode(0o755))
-    }
-
-    fn control(&self) -> PathBuf {
-        self.copies.path().join("control")
-    }
-
-    /// What the operator's `TF_BIN` is.
-    pub fn wrapper(&self) -> PathBuf {
-        self.control().join("terraform")
-    }
-
-    /// What happens at a call of Terraform.
-    pub fn strike_terraform(&self, words: &str) -> io::Result<()> {
-        for name in ["calls", "pid"] {
-            fs::write(self.control().join(name), "")?;
-        }
-        fs::write(self.control().join("strike"), format!("{words}\n"))
-    }
-
-    /// The program that a strike kills.
-    pub fn aim_at(&self, pid: u32) -> io::Result<()> {
-        fs::write(self.control().join("pid"), pid.to_string())
-    }
-
-    /// How often Terraform was called.
-    pub fn terraforms(&self) -> io::Result<usize> {
-        Ok(fs::read_to_string(self.control().join("calls"))?.lines().count())
-    }
-
     fn prepare(&mut self) -> io::Result<()> {
-        self.strike_terraform("0 nothing")?;
+        self.terraform.spare()?;
         for release in 1..=3 {
             self.states.apply("prod", [release]);
             self.releases.insert(release.into(), self.states.state("prod"));
@@ -129,7 +81,7 @@ impl Bench {
         if mode != Mode::Fallback {
             self.states.server.start_again()?;
         }
-        self.strike_terraform("0 nothing")
+        self.terraform.spare()
     }
 }
 

@@ -65,7 +65,7 @@ pub fn clean(bench: &mut Bench, mode: Mode, tracer: Option<&Path>) -> io::Result
     if code != 0 || !wrong.is_empty() {
         return Ok(Err(trial.protocol(&wrong)));
     }
-    let (requests, terraforms) = (trial.bench.states.server.requests().len(), trial.bench.terraforms()?);
+    let (requests, terraforms) = (trial.bench.states.server.requests().len(), trial.bench.terraform.calls()?);
     Ok(Ok(Clean { requests: if mode == Mode::Fallback { 0 } else { requests }, terraforms, calls }))
 }
 
@@ -93,7 +93,7 @@ impl<'a> Trial<'a> {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = self.bench.states.command(words);
-        command.env("TF_BIN", self.bench.wrapper());
+        command.env("TF_BIN", self.bench.terraform.program());
         command
     }
 
@@ -124,7 +124,7 @@ impl<'a> Trial<'a> {
         let mut wrong = Wrong::new();
         let code = self.struck(case)?;
         self.bench.states.server.heal();
-        self.bench.strike_terraform("0 nothing")?;
+        self.bench.terraform.spare()?;
         self.never(&mut wrong)?;
         match code {
             KILLED if case.hit.kills() => self.recover(case, &mut wrong)?,
@@ -144,10 +144,10 @@ impl<'a> Trial<'a> {
             Place::Request(number) => self.struck_at_request(*number, case.hit),
             Place::Terraform(number) => {
                 let what = if case.hit.kills() { "kill" } else { "fail" };
-                self.bench.strike_terraform(&format!("{number} {what}"))?;
+                self.bench.terraform.strike(*number, what)?;
                 let command = self.command(self.mode.words());
                 let mut aimed = Ok(());
-                let ran = run_within(command, LIMIT, |pid| aimed = self.bench.aim_at(pid))?;
+                let ran = run_within(command, LIMIT, |pid| aimed = self.bench.terraform.called_by(pid))?;
                 aimed?;
                 let code = ran.code;
                 self.ran.push(ran);
