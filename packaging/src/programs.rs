@@ -30,4 +30,19 @@ mod tests {
             there
         );
     }
+
+    #[test]
+    fn every_command_line_is_consistent() {
+        super::all().into_iter().for_each(clap::Command::debug_assert);
+    }
+
+    #[test]
+    fn every_help_fits_on_two_screens_of_80_columns() {
+        for program in super::all() {
+            let help = program.clone().term_width(80).render_help().to_string();
+            assert!(help.lines().count() <= 88, "{} lines:\n{help}", help.lines().count());
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            assert!(help.contains("Examples:") && help.contains("130"), "{help}");
+        }
+    }
 }

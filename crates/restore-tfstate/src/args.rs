@@ -78,16 +78,7 @@ pub struct Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-
-    #[test]
-    fn help_fits_on_two_screens_of_80_columns() {
-        let help = Cli::command().term_width(80).render_help().to_string();
-        assert!(help.lines().count() <= 84, "{} lines:\n{help}", help.lines().count());
-        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-    }
 
     #[rstest::rstest]
     #[case(&[])]

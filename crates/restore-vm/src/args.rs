@@ -239,22 +239,7 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn help_fits_on_two_screens_of_80_columns() {
-        let help = Cli::command().term_width(80).render_help().to_string();
-        assert!(help.lines().count() <= 88, "{} lines:\n{help}", help.lines().count());
-        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-        assert!(help.contains("Examples:") && help.contains("130"));
-    }
 
     #[rstest::rstest]
     #[case(&["abc"])]
