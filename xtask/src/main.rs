@@ -101,11 +101,11 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Fuzz { target, minutes } => fuzz::run(&cargo, target.as_deref(), minutes),
         Task::Servers => servers::install(),
         Task::Demo { yes } => {
-            lab_programs(&cargo)?;
+            programs(&cargo)?;
             cargo.program("debug", "restore-lab", if yes { &["demo", "--yes"] } else { &["demo"] })
         }
         Task::Lab { pve, s3, monitoring, scenario } => {
-            lab_programs(&cargo)?;
+            programs(&cargo)?;
             let mut words = vec!["shell"];
             words.extend(match &scenario {
                 Some(name) => ["--scenario", name],
@@ -116,8 +116,7 @@ fn run(task: Task) -> anyhow::Result<()> {
             cargo.program("debug", "restore-lab", &words)
         }
         Task::Capture => {
-            lab_programs(&cargo)?;
-            cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
+            programs(&cargo)?;
             let pages = [
                 "docs/BACKUP-RESTORE.md",
                 "docs/STATE.md",
@@ -135,8 +134,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Dist { tried } => dist::run(&cargo, tried),
         Task::Bench { json } => {
             cargo.run(&[&["build", "--quiet", "--release"][..], &packages()].concat())?;
-            lab_programs(&cargo)?;
-            cargo.run(&["build", "--quiet", "--package", "restore-e2e", "--bins"])?;
+            programs(&cargo)?;
             cargo.program("debug", "restore-bench", if json { &["--json"] } else { &[] })
         }
     }
@@ -153,8 +151,9 @@ pub(crate) fn packages() -> Vec<&'static str> {
 
 /// The tests start programs of other packages, which a test run by itself does not build.
 fn test(cargo: &Cargo, all: bool, words: &[String]) -> anyhow::Result<()> {
-    lab_programs(cargo)?;
-    let mut arguments = vec!["test", "--workspace"];
+    programs(cargo)?;
+    // One that fails keeps no other from being run: a run takes long, and should tell everything.
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
     if !words.is_empty() {
         arguments.push("--");
         arguments.extend(words.iter().map(String::as_str));
@@ -183,7 +182,8 @@ fn has_room(folder: &str) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|about| about.f_bavail.saturating_mul(about.f_frsize) >= 4 << 30)
 }
 
-/// The programs that a homelab is made of, and those that are tried in it.
-fn lab_programs(cargo: &Cargo) -> anyhow::Result<()> {
-    cargo.run(&[&["build", "--quiet", "--bins", "--package=restore-lab"][..], &packages()].concat())
+/// Every program of the workspace, as the tests find them. All together: a part of them would be built with other
+/// features of what all use, and so anew.
+pub(crate) fn programs(cargo: &Cargo) -> anyhow::Result<()> {
+    cargo.run(&["build", "--quiet", "--workspace", "--bins"])
 }

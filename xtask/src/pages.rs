@@ -30,6 +30,6 @@ fn tables(cargo: &Cargo, words: &[&str]) -> anyhow::Result<()> {
 }
 
 fn make(cargo: &Cargo, words: &[&str]) -> anyhow::Result<()> {
-    cargo.run(&["build", "--quiet", "--package", "restore-packaging"])?;
+    crate::programs(cargo)?;
     cargo.program("debug", "restore-pages", words)
 }
