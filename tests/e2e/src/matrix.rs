@@ -64,7 +64,7 @@ fn every(variable: &str) -> usize {
 
 /// Runs wait most of the time, so there are more of them than processors. The results are in order.
 pub fn in_parallel<T: Sync, R: Send>(work: &[T], one: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
+    let workers = 3 * thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, R)>> = Mutex::new(Vec::new());
     thread::scope(|scope| {

@@ -35,7 +35,7 @@ const UNIT: &str = "minio";
 const BINARY: &str = "/usr/local/bin/minio";
 const ENVIRONMENT: &str = "/etc/default/minio";
 /// How often the container is looked at.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(50);
 
 /// What is known of the container's server, and the server itself.
 pub(super) struct Shared {

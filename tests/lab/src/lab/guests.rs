@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often the power state is looked at.
-const POLL: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A guest and where it answers.
 pub(super) type Listening = (GuestKind, u32, SocketAddr);
