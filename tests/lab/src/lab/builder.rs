@@ -12,7 +12,7 @@ use super::{
     CT, Lab, MONITORING, Server, VM,
     addresses::Addresses,
     backed_up::{snapshot_of_container, snapshot_of_vm},
-    content::{DISK_SIZE, seeded},
+    content::{DISK_SIZE, seeded, system_like},
     guests::Guests,
     monitoring,
     operator::{About, Operator},
@@ -414,13 +414,18 @@ pub(super) fn disk(node: &Node, volid: &str, size: u64, content: &[u8]) -> io::R
     file.write_all_at(content, 0)
 }
 
-/// Writes data behind the first MiB of a volume, up to its end.
+/// Writes data behind the first MiB of a volume, up to its end. It packs as well as that of a system does, to about half.
 fn fill(node: &Node, volid: &str, size: u64) -> io::Result<()> {
     let place = node.place(volid).map_err(|failure| io::Error::other(failure.text))?;
     let file = fs::File::options().write(true).open(node.path(&place.path))?;
-    let block = seeded("filled", 1 << 20);
-    (1..size >> 20).try_for_each(|mib| file.write_all_at(&block, mib << 20))
+    let blocks: Vec<_> = (0..DIFFERENT).map(|number| system_like(number, 1 << 20)).collect();
+    (1..size >> 20)
+        .zip(blocks.iter().cycle())
+        .try_for_each(|(mib, block)| file.write_all_at(block, mib << 20))
 }
+
+/// So many MiB pass before one comes again: more than a compressor remembers.
+const DIFFERENT: u64 = 32;
 
 /// Makes a backup of each guest with the node's own program and gives it the time that was asked for.
 fn back_up(simulator: &Path, shell: &ShellNode, compress: &str, time: &str, more: &[u32]) -> io::Result<()> {

@@ -10,11 +10,7 @@ use std::{
 use restore_e2e::Terminal;
 use restore_lab::lab::{Lab, LabBuilder};
 
-use crate::{
-    RUNS,
-    figure::Figure,
-    restores::{operators_command, watch},
-};
+use crate::{RUNS, figure::Figure, restores::operators_command, watch::watch};
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -40,8 +36,8 @@ pub fn under_way(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
         added.push(executions_added(program)?);
     }
     Ok(vec![
-        Figure { what: "reconnect after a cut", unit: "s", asked: 2.0, values: reconnects },
-        Figure { what: "executions added by a job", unit: "", asked: 2.0, values: added },
+        Figure::at_most("reconnect after a cut", "s", 2.0, reconnects),
+        Figure::at_most("executions added by a job", "", 2.0, added),
     ])
 }
 
@@ -74,20 +70,15 @@ pub fn large_archives(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
     let words = ["--safety", "none"];
     let (small, large) = (lab(100_000_000)?, lab(4_000_000_000)?);
     let run = |lab: &Lab| {
-        watch(restore(program, lab).args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+        watch(restore(program, lab).args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?, &[0])
     };
     let (little, much) = (run(&small)?, run(&large)?);
     let mut command = restore(program, &large);
     command.args(words);
     let pause = longest_pause(Terminal::start(command)?)?;
     Ok(vec![
-        Figure {
-            what: "memory: 4 GB archive, more than 100 MB",
-            unit: "MB",
-            asked: 5.0,
-            values: vec![much - little],
-        },
-        Figure { what: "longest time without new progress", unit: "s", asked: 1.0, values: vec![pause] },
+        Figure::at_most("memory: 4 GB archive, more than 100 MB", "MB", 5.0, vec![much - little]),
+        Figure::at_most("longest time without new progress", "s", 1.0, vec![pause]),
     ])
 }
 

@@ -2,13 +2,17 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "nobody else sees it")]
 
+mod deep;
+mod distance;
 mod figure;
+mod growth;
 mod jobs;
 mod minio;
 mod monitoring;
 mod restores;
 mod states;
 mod verify;
+mod watch;
 
 use std::{
     error::Error,
@@ -18,24 +22,27 @@ use std::{
     time::Instant,
 };
 
-use figure::Figure;
+use figure::{Figure, Findings};
 use restore_lab::lab::{CT, VM};
 
 /// Runs of each measurement; the median counts, the spread is shown.
 pub const RUNS: usize = 5;
+
+/// What one call of `pvesh` takes on a real node, most of it to load its modules.
+pub const PVESH_MS: u64 = 1_000;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let json = words.iter().any(|word| word == "--json");
     let only = words.iter().find(|word| !word.starts_with('-'));
     match measure(only.map(String::as_str)) {
-        Ok(figures) => {
+        Ok(findings) => {
             if json {
-                println!("{:#}", figure::as_json(&figures));
+                println!("{:#}", findings.json());
             } else {
-                figure::print_table(&figures);
+                findings.print();
             }
-            if figures.iter().all(Figure::holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if findings.hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("error: {error}");
@@ -44,57 +51,95 @@ fn main() -> ExitCode {
     }
 }
 
-/// All figures, or those of one program.
-fn measure(only: Option<&str>) -> Result<Vec<Figure>, Box<dyn Error>> {
-    let wanted = |program: &str| only.is_none_or(|only| only == program);
-    let mut figures = Vec::new();
-    if wanted("restore-vm") {
-        let program = release_program("restore-vm")?;
-        figures.extend(start(&program, "restore-vm --version", "restore-vm: release binary")?);
-        figures.extend(restores::restores(&program, VM, "VM")?);
-        figures.extend(restores::restores(&program, CT, "container")?);
-        figures.extend(jobs::under_way(&program)?);
-        figures.extend(jobs::large_archives(&program)?);
+/// What is measured, by the word that asks for it alone.
+const PARTS: [(&str, Part); 7] = [
+    ("restore-vm", restore_vm),
+    ("restore-tfstate", restore_tfstate),
+    ("rebuild-minio", rebuild_minio),
+    ("rebuild-monitoring", rebuild_monitoring),
+    ("verify-backups", verify_backups),
+    ("deep", deep_reading),
+    ("distance", distances),
+];
+
+type Part = fn(&mut Findings) -> Result<(), Box<dyn Error>>;
+
+/// Everything, or one part.
+fn measure(only: Option<&str>) -> Result<Findings, Box<dyn Error>> {
+    let mut findings = Findings::default();
+    let mut parts = PARTS.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).peekable();
+    if parts.peek().is_none() {
+        return Err(format!("what can be measured alone: {}", PARTS.map(|(name, _)| name).join(", ")).into());
     }
-    if wanted("restore-tfstate") {
-        let program = release_program("restore-tfstate")?;
-        figures.extend(start(&program, "restore-tfstate --version", "restore-tfstate: release binary")?);
-        figures.extend(states::history(&program)?);
-        figures.extend(states::large_states(&program)?);
-        figures.extend(states::restore(&program)?);
+    for (name, part) in parts {
+        eprintln!("measuring {name} ...");
+        part(&mut findings).map_err(|error| format!("{name}: {error}"))?;
     }
-    if wanted("rebuild-minio") {
-        let program = release_program("rebuild-minio")?;
-        figures.extend(start(&program, "rebuild-minio --version", "rebuild-minio: release binary")?);
-        figures.extend(minio::rebuild(&program)?);
-    }
-    if wanted("verify-backups") {
-        let program = release_program("verify-backups")?;
-        figures.extend(start(&program, "verify-backups --version", "verify-backups: release binary")?);
-        figures.extend(verify::quick(&program)?);
-    }
-    if wanted("rebuild-monitoring") {
-        let program = release_program("rebuild-monitoring")?;
-        figures.extend(start(
-            &program,
-            "rebuild-monitoring --version",
-            "rebuild-monitoring: release binary",
-        )?);
-        figures.extend(monitoring::figures(&program)?);
-    }
-    if figures.is_empty() {
-        return Err("there are figures of restore-vm, restore-tfstate, rebuild-minio, verify-backups and rebuild-monitoring".into());
-    }
-    Ok(figures)
+    Ok(findings)
+}
+
+fn restore_vm(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    let program = release_program("restore-vm")?;
+    let figures = &mut findings.figures;
+    figures.extend(start(&program, "restore-vm")?);
+    figures.extend(restores::restores(&program, VM, "VM")?);
+    figures.extend(restores::restores(&program, CT, "container")?);
+    figures.extend(jobs::under_way(&program)?);
+    figures.extend(jobs::large_archives(&program)?);
+    Ok(())
+}
+
+fn restore_tfstate(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    let program = release_program("restore-tfstate")?;
+    let figures = &mut findings.figures;
+    figures.extend(start(&program, "restore-tfstate")?);
+    figures.extend(states::history(&program)?);
+    figures.extend(states::large_states(&program)?);
+    figures.extend(states::restore(&program)?);
+    findings.tables.push(growth::of_restore_tfstate(&program)?);
+    Ok(())
+}
+
+fn rebuild_minio(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    let program = release_program("rebuild-minio")?;
+    findings.figures.extend(start(&program, "rebuild-minio")?);
+    findings.figures.extend(minio::rebuild(&program)?);
+    Ok(())
+}
+
+fn rebuild_monitoring(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    let program = release_program("rebuild-monitoring")?;
+    findings.figures.extend(start(&program, "rebuild-monitoring")?);
+    findings.figures.extend(monitoring::figures(&program)?);
+    Ok(())
+}
+
+fn verify_backups(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    let program = release_program("verify-backups")?;
+    findings.figures.extend(start(&program, "verify-backups")?);
+    findings.figures.extend(verify::quick(&program)?);
+    findings.tables.extend(growth::of_verify_backups(&program)?);
+    Ok(())
+}
+
+fn deep_reading(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    findings.figures.extend(deep::figures(&release_program("verify-backups")?)?);
+    Ok(())
+}
+
+fn distances(findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    findings.tables.push(distance::table(&release_program)?);
+    findings.tables.push(distance::calls(&release_program)?);
+    Ok(())
 }
 
 /// What it costs to have a program, and to start it.
-fn start(program: &Path, started: &'static str, size: &'static str) -> Result<Vec<Figure>, Box<dyn Error>> {
+fn start(program: &Path, name: &str) -> Result<Vec<Figure>, Box<dyn Error>> {
     #[allow(clippy::cast_precision_loss, reason = "a program has fewer bytes than that")]
     let bytes = fs::metadata(program)?.len() as f64;
     Ok(vec![
-        Figure { what: started, unit: "ms", asked: 10.0, values: version(program)? },
-        Figure { what: size, unit: "MB", asked: 10.0, values: vec![bytes / 1e6] },
+        Figure::at_most(format!("{name} --version"), "ms", 10.0, version(program)?),
+        Figure::at_most(format!("{name}: release binary"), "MB", 10.0, vec![bytes / 1e6]),
     ])
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use restore_lab::homelab::Homelab;
 
-use crate::{RUNS, figure::Figure, restores::watch, states};
+use crate::{RUNS, figure::Figure, states, watch::watch};
 
 /// From a container that is gone to every backend working: the whole, and less what Terraform takes.
 pub fn rebuild(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
@@ -31,14 +31,14 @@ pub fn rebuild(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
         command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("TF_BIN", wrapper).current_dir(homelab.operator().project());
         let started = Instant::now();
-        watch(command.spawn()?)?;
+        watch(command.spawn()?, &[0])?;
         let took = started.elapsed().as_secs_f64();
         let terraform: f64 = fs::read_to_string(times)?.lines().filter_map(states::seconds).sum();
         whole.push(took);
         own.push(took - terraform);
     }
     Ok(vec![
-        Figure { what: "MinIO rebuilt: the whole run", unit: "s", asked: 60.0, values: whole },
-        Figure { what: "MinIO rebuilt: the program's own share", unit: "s", asked: 3.0, values: own },
+        Figure::at_most("MinIO rebuilt: the whole run", "s", 60.0, whole),
+        Figure::at_most("MinIO rebuilt: the program's own share", "s", 3.0, own),
     ])
 }

@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     path::Path,
-    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -13,11 +12,7 @@ use restore_lab::{
     monitoring::{Options, Stack, is_installed},
 };
 
-use crate::{
-    RUNS,
-    figure::Figure,
-    restores::{operators_command, watch},
-};
+use crate::{RUNS, figure::Figure, restores::operators_command, watch};
 
 /// Between two looks at whether the stack is up.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -30,8 +25,8 @@ pub fn figures(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
     let proofs = proofs(program)?;
     let restores: Vec<f64> = (0..RUNS).map(|_| restore(program)).collect::<Result<_, _>>()?;
     Ok(vec![
-        Figure { what: "monitoring: proof of a healthy stack", unit: "s", asked: 2.0, values: proofs },
-        Figure { what: "monitoring: own share of a restore", unit: "s", asked: 2.0, values: restores },
+        Figure::at_most("monitoring: proof of a healthy stack", "s", 2.0, proofs),
+        Figure::at_most("monitoring: own share of a restore", "s", 2.0, restores),
     ])
 }
 
@@ -46,10 +41,7 @@ fn stack(lab: &Lab) -> Result<&Stack, Box<dyn Error>> {
 }
 
 fn run(program: &Path, lab: &Lab, words: &[&str]) -> Result<f64, Box<dyn Error>> {
-    let started = Instant::now();
-    let mut command = operators_command(program, lab);
-    watch(command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)?;
-    Ok(started.elapsed().as_secs_f64())
+    Ok(watch::run(operators_command(program, lab).args(words), &[0])?.seconds)
 }
 
 fn proofs(program: &Path) -> Result<Vec<f64>, Box<dyn Error>> {

@@ -2,15 +2,14 @@
 
 use std::{
     error::Error,
-    fs,
     path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Instant,
 };
 
 use restore_lab::lab::Lab;
 
-use crate::{RUNS, figure::Figure};
+use crate::{RUNS, figure::Figure, watch::watch};
 
 /// What one restore cost.
 struct Cost {
@@ -25,11 +24,8 @@ struct Cost {
 /// What a restore costs.
 pub fn restores(program: &Path, vmid: u32, kind: &str) -> Result<Vec<Figure>, Box<dyn Error>> {
     let costs: Vec<Cost> = (0..RUNS).map(|_| restore(program, vmid)).collect::<Result<_, _>>()?;
-    let figure = |what: &'static str, unit, asked, value: fn(&Cost) -> f64| Figure {
-        what,
-        unit,
-        asked,
-        values: costs.iter().map(value).collect(),
+    let figure = |what: &'static str, unit, asked, value: fn(&Cost) -> f64| {
+        Figure::at_most(what, unit, asked, costs.iter().map(value).collect())
     };
     let is_vm = kind == "VM";
     let name = |vm: &'static str, ct: &'static str| if is_vm { vm } else { ct };
@@ -58,7 +54,7 @@ fn restore(program: &Path, vmid: u32) -> Result<Cost, Box<dyn Error>> {
         let mut command = operators_command(program, &lab);
         let child =
             command.arg(vmid.to_string()).args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let memory = watch(child)?;
+        let memory = watch(child, &[0])?;
         Ok((started.elapsed().as_secs_f64(), memory))
     };
     run(&["--dry-run"])?;
@@ -81,26 +77,4 @@ pub fn operators_command(program: &Path, lab: &Lab) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(lab.operator().variables()).current_dir(lab.operator().project());
     command
-}
-
-/// Waits for the end and gives the most memory that was resident, in MB. Source: `VmHWM` of proc(5).
-#[allow(clippy::cast_precision_loss)]
-pub fn watch(mut child: Child) -> Result<f64, Box<dyn Error>> {
-    let status = format!("/proc/{}/status", child.id());
-    let mut most = 0_u64;
-    loop {
-        if let Ok(text) = fs::read_to_string(&status) {
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let now = line.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok());
-            most = most.max(now.unwrap_or(0));
-        }
-        if let Some(status) = child.try_wait()? {
-            return if status.success() {
-                Ok(most as f64 * 1024.0 / 1e6)
-            } else {
-                Err(format!("the program: {status}").into())
-            };
-        }
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }

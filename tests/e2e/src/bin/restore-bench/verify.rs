@@ -11,7 +11,11 @@ use std::{
 
 use restore_lab::lab::{Front, Lab, LabBuilder};
 
-use crate::{RUNS, figure::Figure, restores::operators_command};
+use crate::{
+    PVESH_MS, RUNS,
+    figure::{Figure, median},
+    restores::operators_command,
+};
 
 /// Nodes of the large homelab, and archives on each of them.
 const NODES: u32 = 32;
@@ -24,39 +28,28 @@ pub fn quick(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
     let lab = node_with(1_000)?;
     let thousand = runs(program, &lab)?;
     let old = one_connection_each(&lab)?;
-    let (one, many) = several_nodes(program)?;
-    let ratio = median(&many) / median(&one);
+    let share = vec![median(&thousand) / old * 100.0];
+    let ten_thousand = runs(program, &node_with(10_000)?)?;
+    let (one, many) = several_nodes(program, 0)?;
+    let (slow_one, slow_many) = several_nodes(program, PVESH_MS)?;
+    let times = |one: &[f64], many: &[f64]| vec![median(many) / median(one)];
     Ok(vec![
-        Figure {
-            what: "quick: share of the old way's time",
-            unit: "%",
-            asked: 1.0,
-            values: vec![median(&thousand) / old * 100.0],
-        },
-        Figure { what: "quick: 1,000 archives on a node", unit: "s", asked: 2.0, values: thousand },
-        Figure {
-            what: "quick: 10,000 archives on a node",
-            unit: "s",
-            asked: 6.0,
-            values: runs(program, &node_with(10_000)?)?,
-        },
-        Figure {
-            what: "quick: 32 nodes x 300, of one node's",
-            unit: "times",
-            asked: 2.0,
-            values: vec![ratio],
-        },
+        Figure::at_most("quick: share of the old way's time", "%", 1.0, share),
+        Figure::at_most("quick: 1,000 archives on a node", "s", 2.0, thousand).beside("ssh for each", old),
+        Figure::at_most("quick: 10,000 archives on a node", "s", 6.0, ten_thousand),
+        Figure::at_most("quick: 32 nodes x 300, of one node's", "times", 2.0, times(&one, &many)),
+        Figure::at_most("the same, a call of pvesh taking 1 s", "times", 2.0, times(&slow_one, &slow_many)),
     ])
 }
 
 /// A node behind a real sshd whose folder has so many archives of two guests, all with their logs.
-fn node_with(archives: u32) -> Result<Lab, Box<dyn Error>> {
+pub fn node_with(archives: u32) -> Result<Lab, Box<dyn Error>> {
     let lab = LabBuilder::new().small().front(Front::OpenSsh).backups(&["2026_01_30-01_00_04"]).start()?;
     let dump = lab.path("/var/lib/vz/dump");
     let names: Vec<_> = fs::read_dir(&dump)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<std::io::Result<_>>()?;
-    for number in 1..archives / 2 {
+    for number in 1..archives.div_ceil(2) {
         let (day, hour, minute) = (1 + number / 1440, number / 60 % 24, number % 60);
         let date = format!("2025_12_{day:02}-{hour:02}_{minute:02}_00");
         for name in &names {
@@ -106,11 +99,20 @@ fn one_connection_each(lab: &Lab) -> Result<f64, Box<dyn Error>> {
     Ok(started.elapsed().as_secs_f64() / f64::from(SAMPLE) * 1_000.0)
 }
 
-/// One node by itself, and all of them as environments of the first one's project.
-fn several_nodes(program: &Path) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>> {
-    let labs: Vec<Lab> = (0..NODES).map(|_| node_with(EACH)).collect::<Result<_, _>>()?;
+/// One node by itself, and all of them. A call of `pvesh` takes so much longer.
+fn several_nodes(program: &Path, pvesh_ms: u64) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>> {
+    let alone = node_with(EACH)?;
+    let labs = large_homelab(NODES)?;
+    for lab in labs.iter().chain([&alone]) {
+        lab.slow_down(&["pvesh"], pvesh_ms)?;
+    }
+    Ok((runs(program, &alone)?, runs(program, &labs[0])?))
+}
+
+/// Nodes with archives; all of them are environments of the first one's project.
+pub fn large_homelab(nodes: u32) -> Result<Vec<Lab>, Box<dyn Error>> {
+    let labs: Vec<Lab> = (0..nodes).map(|_| node_with(EACH)).collect::<Result<_, _>>()?;
     let first = &labs[0];
-    let one = runs(program, first)?;
     for (number, other) in labs.iter().enumerate().skip(1) {
         let ssh = |lab: &Lab, name: &str| -> PathBuf { lab.operator().home().join(".ssh").join(name) };
         let identity = format!("  IdentityFile {}\n", ssh(other, "id_ed25519").display());
@@ -121,15 +123,9 @@ fn several_nodes(program: &Path) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>>
         let tfvars = other.operator().environment("lab").join("terraform.tfvars");
         fs::copy(tfvars, environment.join("terraform.tfvars"))?;
     }
-    Ok((one, runs(program, first)?))
+    Ok(labs)
 }
 
 fn append(file: &Path, text: &str) -> std::io::Result<()> {
     OpenOptions::new().append(true).open(file)?.write_all(text.as_bytes())
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
