@@ -1,18 +1,15 @@
 //! The program: look, decide, and hand the plan to the engine.
 
-use std::{cell::RefCell, process::ExitCode};
+use std::process::ExitCode;
 
 use restore_common::{
-    cli::{complain, journals, print_report, state_folder},
-    interrupt::Interrupt,
-    procedure::{
-        Exit, Interrupted, Problem, Report, Reporter, Session, TerminalReporter, carry_out, refuse, settled,
-    },
+    cli::{self, Program, state_folder},
+    procedure::{Interrupted, Problem, Report, Session, carry_out, refuse, settled},
     remote::{Host, LocalHost, ReadOnly},
     s3::Credentials,
     state::file_name,
     terraform::Terraform,
-    ui::{self, Answer, ProgressMode, Prompt},
+    ui::Answer,
 };
 
 use crate::{
@@ -33,39 +30,8 @@ const TITLE: &str = "Rebuild the S3 server of Terraform's states";
 
 /// Runs the program to its end and gives its exit code.
 pub fn run(cli: &Cli) -> ExitCode {
-    let common = &cli.common;
-    common.color.apply();
-    ui::init_log(ui::level(common.verbose, common.quiet));
-    let interrupt = match Interrupt::install() {
-        Ok(interrupt) => interrupt,
-        Err(error) => {
-            complain(&format!("cannot listen for Ctrl-C: {error}"));
-            return Exit::NothingChanged.into();
-        }
-    };
-    let mode = ProgressMode::choose(common.json, common.quiet);
-    let reporter = TerminalReporter::new(mode, common.json || (common.quiet && common.force));
-    let mut session = session(cli, &interrupt, &reporter);
-    let report =
-        work(cli, &mut session).unwrap_or_else(|error| refuse(&session, TITLE, Vec::new(), Some(&error)));
-    print_report(&report, common.json)
-}
-
-fn session<'s>(cli: &Cli, interrupt: &'s Interrupt, reporter: &'s dyn Reporter) -> Session<'s> {
-    Session {
-        program: PROGRAM,
-        version: VERSION,
-        dry_run: cli.common.dry_run,
-        yes: cli.common.force,
-        agreed: false,
-        journals: journals(),
-        journal_name: PROGRAM.to_owned(),
-        again: PROGRAM.to_owned(),
-        over: Vec::new(),
-        interrupt,
-        reporter,
-        prompt: RefCell::new(Prompt::new(interrupt.clone())),
-    }
+    let program = Program { name: PROGRAM, version: VERSION, title: TITLE };
+    cli::run(program, &cli.common, PROGRAM.to_owned(), |session| work(cli, session))
 }
 
 /// What an earlier run left comes first: it goes on, or back, or it keeps this one from beginning.

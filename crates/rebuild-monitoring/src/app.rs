@@ -1,12 +1,10 @@
 //! The program: what is wanted, and who does it.
 
-use std::{cell::RefCell, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use restore_common::{
-    cli::{complain, journals, print_report},
-    interrupt::Interrupt,
-    procedure::{Exit, Report, Reporter, Session, TerminalReporter, refuse},
-    ui::{self, ProgressMode, Prompt},
+    cli::{self, Program, complain},
+    procedure::{Exit, Report, Session, refuse},
 };
 
 use crate::{
@@ -22,45 +20,13 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs the program to its end and gives its exit code.
 pub fn run(cli: &Cli) -> ExitCode {
-    let common = &cli.common;
-    common.color.apply();
-    ui::init_log(ui::level(common.verbose, common.quiet));
     if let Some(option) = cli.misplaced() {
         complain(&format!("`{option}` makes no sense with this `--mode`"));
         return Exit::Usage.into();
     }
-    let interrupt = match Interrupt::install() {
-        Ok(interrupt) => interrupt,
-        Err(error) => {
-            complain(&format!("cannot listen for Ctrl-C: {error}"));
-            return Exit::NothingChanged.into();
-        }
-    };
-    let mode = ProgressMode::choose(common.json, common.quiet);
-    let reporter = TerminalReporter::new(mode, common.json || (common.quiet && common.force));
-    let mut session = session(cli, &interrupt, &reporter);
-    let report = reported(cli, &mut session).unwrap_or_else(|error| {
-        let title = if cli.mode == Mode::Rebuild { rebuild::TITLE } else { restore::TITLE };
-        refuse(&session, title, Vec::new(), Some(&error))
-    });
-    print_report(&report, common.json)
-}
-
-fn session<'s>(cli: &Cli, interrupt: &'s Interrupt, reporter: &'s dyn Reporter) -> Session<'s> {
-    Session {
-        program: PROGRAM,
-        version: VERSION,
-        dry_run: cli.common.dry_run,
-        yes: cli.common.force,
-        agreed: false,
-        journals: journals(),
-        journal_name: PROGRAM.to_owned(),
-        again: again(cli),
-        over: Vec::new(),
-        interrupt,
-        reporter,
-        prompt: RefCell::new(Prompt::new(interrupt.clone())),
-    }
+    let title = if cli.mode == Mode::Rebuild { rebuild::TITLE } else { restore::TITLE };
+    let program = Program { name: PROGRAM, version: VERSION, title };
+    cli::run(program, &cli.common, again(cli), |session| reported(cli, session))
 }
 
 fn reported(cli: &Cli, session: &mut Session<'_>) -> anyhow::Result<Report> {

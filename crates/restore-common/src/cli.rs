@@ -1,6 +1,7 @@
 //! Options that every program has, and how a program begins and ends.
 
 use std::{
+    cell::RefCell,
     env,
     io::{self, Write as _},
     path::PathBuf,
@@ -11,9 +12,10 @@ use clap::{Args, Parser};
 
 use crate::{
     homelab::NodeRef,
-    procedure::{Exit, Report},
+    interrupt::Interrupt,
+    procedure::{Exit, Report, Session, TerminalReporter, refuse},
     remote::{HostError, SshEnv, SshHost, SshTarget},
-    ui::ColorChoice,
+    ui::{self, ColorChoice, ProgressMode, Prompt},
 };
 
 /// The options that every program has.
@@ -106,6 +108,55 @@ pub fn parse<P: Parser>() -> Result<P, ExitCode> {
         let _ = error.print();
         if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
     })
+}
+
+/// A program of which every run ends with one report.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// What a run is about, should it end before that is known in more detail.
+    pub title: &'a str,
+}
+
+/// Runs a program to its end and gives its exit code. `again` is how the operator calls it for the same work once more;
+/// `work` does the rest, in a session whose journal has the program's name until it is given a better one.
+pub fn run(
+    program: Program<'_>,
+    common: &Common,
+    again: String,
+    work: impl FnOnce(&mut Session<'_>) -> anyhow::Result<Report>,
+) -> ExitCode {
+    common.color.apply();
+    ui::init_log(ui::level(common.verbose, common.quiet));
+    let interrupt = match Interrupt::install() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            complain(&format!("cannot listen for Ctrl-C: {error}"));
+            return Exit::NothingChanged.into();
+        }
+    };
+    let mode = ProgressMode::choose(common.json, common.quiet);
+    let reporter = TerminalReporter::new(mode, common.json || (common.quiet && common.force));
+    let mut session = Session {
+        program: program.name,
+        version: program.version,
+        dry_run: common.dry_run,
+        yes: common.force,
+        agreed: false,
+        journals: journals(),
+        journal_name: program.name.to_owned(),
+        again,
+        over: Vec::new(),
+        interrupt: &interrupt,
+        reporter: &reporter,
+        prompt: RefCell::new(Prompt::new(interrupt.clone())),
+    };
+    let report =
+        work(&mut session).unwrap_or_else(|error| refuse(&session, program.title, Vec::new(), Some(&error)));
+    print_report(&report, common.json)
 }
 
 /// The exit codes, to close a program's `--help`.
