@@ -7,7 +7,7 @@ use serde::{
     de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::probe::HttpUrl;
+use crate::probe::{Http, HttpUrl, Manner, http};
 
 /// What stands for the guest's address in a URL.
 pub const ADDRESS: &str = "{address}";
@@ -45,6 +45,30 @@ pub struct AsksHttp {
     pub text: Option<String>,
     /// Any certificate will do, as services in a homelab sign their own.
     pub insecure: bool,
+}
+
+impl AsksHttp {
+    /// Asks once whoever is at this address: what was seen of an answer that is the one that is wanted, or of another.
+    pub fn ask(&self, address: &str, limit: Duration) -> Result<String, String> {
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let url = HttpUrl::parse(&self.url.replace(ADDRESS, &address)).map_err(str::to_owned)?;
+        let manner = Manner { insecure: self.insecure, ..Manner::default() };
+        self.judge(&url, &http(&url, &manner, limit))
+    }
+
+    /// Whether an answer is the one that is wanted. Neither body nor text is shown.
+    fn judge(&self, url: &HttpUrl, answer: &Http) -> Result<String, String> {
+        let Http::Answered { status, .. } = answer else { return Err(format!("{url}: {answer}")) };
+        if !self.status.map_or(*status < 400, |wanted| wanted == *status) {
+            let wanted = self.status.map_or_else(|| "below 400".to_owned(), |wanted| wanted.to_string());
+            return Err(format!("{url}: {answer} instead of {wanted}"));
+        }
+        match &self.text {
+            None => Ok(format!("{url}: {answer}")),
+            Some(text) if answer.has(text) => Ok(format!("{url}: {answer}, with the text")),
+            Some(_) => Err(format!("{url}: {answer}, without the text that is wanted")),
+        }
+    }
 }
 
 /// A check as it stands in the file.
@@ -228,5 +252,32 @@ mod tests {
     #[case("port = 1\nname = \" \"\n", "`name` is empty")]
     fn what_cannot_be_meant_is_refused(#[case] text: &str, #[case] reason: &str) {
         assert_eq!(check(text).unwrap_err(), reason);
+    }
+
+    fn judged(status: Option<u16>, text: Option<&str>, answer: &Http) -> Result<String, String> {
+        let (url, text) = ("http://a/b?key=secret".to_owned(), text.map(str::to_owned));
+        let parsed = HttpUrl::parse(&url).unwrap();
+        AsksHttp { url, status, text, insecure: false }.judge(&parsed, answer)
+    }
+
+    #[test]
+    fn status_and_text_both_count() {
+        let answer = |status| Http::Answered { status, body: b"all is well".to_vec() };
+        assert_eq!(judged(None, None, &answer(302)), Ok("http://a/b: status 302".to_owned()));
+        assert_eq!(
+            judged(None, None, &answer(404)),
+            Err("http://a/b: status 404 instead of below 400".to_owned())
+        );
+        assert_eq!(judged(Some(404), None, &answer(404)), Ok("http://a/b: status 404".to_owned()));
+        assert_eq!(
+            judged(Some(200), None, &answer(204)),
+            Err("http://a/b: status 204 instead of 200".to_owned())
+        );
+        assert_eq!(
+            judged(None, Some("well"), &answer(200)),
+            Ok("http://a/b: status 200, with the text".to_owned())
+        );
+        let without = "http://a/b: status 200, without the text that is wanted";
+        assert_eq!(judged(None, Some("ill"), &answer(200)), Err(without.to_owned()));
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use restore_common::{
     homelab::{ADDRESS, Asks, AsksHttp, OwnCheck},
-    probe::{self, Http, HttpUrl, Manner},
+    probe::HttpUrl,
     procedure::{Check, CheckStatus, Failure, Run},
     pve::GuestKind,
     remote::{Command, Ending, Output},
@@ -53,12 +53,7 @@ fn ask_url(restore: &Restore<'_>, run: &Run<'_>, common: &Common, http: &AsksHtt
         return skipped(reason);
     }
     let by_network = network::ByNetwork { what: "an answer by HTTP", limit, run, common };
-    by_network.ask(restore, |address, attempt| {
-        let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-        let url = HttpUrl::parse(&http.url.replace(ADDRESS, &address)).map_err(str::to_owned)?;
-        let manner = Manner { insecure: http.insecure, ..Manner::default() };
-        judge(http, &url, &probe::http(&url, &manner, attempt))
-    })
+    by_network.ask(restore, |address, attempt| http.ask(address, attempt))
 }
 
 /// A copy is another machine: a URL that names the original's address would prove the original.
@@ -71,20 +66,6 @@ fn of_original(restore: &Restore<'_>, common: &Common, url: &str) -> anyhow::Res
     let reason =
         format!("its URL does not ask the copy; write `{ADDRESS}` in it to ask whichever was restored");
     Ok((!asks_copy).then_some(reason))
-}
-
-/// Whether an answer is the one that is wanted. Neither body nor text is shown.
-fn judge(wanted: &AsksHttp, url: &HttpUrl, answer: &Http) -> Asked {
-    let Http::Answered { status, .. } = answer else { return Err(format!("{url}: {answer}")) };
-    if !wanted.status.map_or(*status < 400, |wanted| wanted == *status) {
-        let wanted = wanted.status.map_or_else(|| "below 400".to_owned(), |wanted| wanted.to_string());
-        return Err(format!("{url}: {answer} instead of {wanted}"));
-    }
-    match &wanted.text {
-        None => Ok(format!("{url}: {answer}")),
-        Some(text) if answer.has(text) => Ok(format!("{url}: {answer}, with the text")),
-        Some(_) => Err(format!("{url}: {answer}, without the text that is wanted")),
-    }
 }
 
 /// The pause between two runs of a command in the guest: each starts a program on the node.
@@ -190,32 +171,5 @@ mod tests {
     #[case("no JSON", Err("the guest agent gave no answer that can be read"))]
     fn the_inner_exit_code_counts(#[case] stdout: &str, #[case] expected: Result<&str, &str>) {
         assert_eq!(answer(stdout).as_deref().map_err(String::as_str), expected);
-    }
-
-    fn judged(status: Option<u16>, text: Option<&str>, answer: &Http) -> Asked {
-        let (url, text) = ("http://a/b?key=secret".to_owned(), text.map(str::to_owned));
-        let parsed = HttpUrl::parse(&url).unwrap();
-        judge(&AsksHttp { url, status, text, insecure: false }, &parsed, answer)
-    }
-
-    #[test]
-    fn status_and_text_both_count() {
-        let answer = |status| Http::Answered { status, body: b"all is well".to_vec() };
-        assert_eq!(judged(None, None, &answer(302)), Ok("http://a/b: status 302".to_owned()));
-        assert_eq!(
-            judged(None, None, &answer(404)),
-            Err("http://a/b: status 404 instead of below 400".to_owned())
-        );
-        assert_eq!(judged(Some(404), None, &answer(404)), Ok("http://a/b: status 404".to_owned()));
-        assert_eq!(
-            judged(Some(200), None, &answer(204)),
-            Err("http://a/b: status 204 instead of 200".to_owned())
-        );
-        assert_eq!(
-            judged(None, Some("well"), &answer(200)),
-            Ok("http://a/b: status 200, with the text".to_owned())
-        );
-        let without = "http://a/b: status 200, without the text that is wanted";
-        assert_eq!(judged(None, Some("ill"), &answer(200)), Err(without.to_owned()));
     }
 }
