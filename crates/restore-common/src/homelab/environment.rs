@@ -1,6 +1,9 @@
 //! One environment of a project.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     error::HomelabError,
@@ -78,12 +81,21 @@ pub struct Monitoring {
     pub grafana_password: Option<Secret>,
 }
 
+/// Any stack of the project: a block with the VM that its services run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredStack {
+    /// Where its VM is, without the prefix length; `None` when it has no address or gets one by DHCP.
+    pub address: Option<String>,
+    /// Whether there is to be one: `enabled` in the block, which may be absent.
+    pub enabled: bool,
+}
+
 /// One environment: what its tfvars and `restore.toml` say.
 #[derive(Clone, Debug)]
 pub struct Environment {
     name: String,
     dir: PathBuf,
-    files: Vec<PathBuf>,
+    tfvars: Arc<Tfvars>,
     node: Option<NodeRef>,
     storage: Option<StorageId>,
     guests: Vec<DeclaredGuest>,
@@ -106,7 +118,7 @@ impl Environment {
             guests: guests(&name, &tfvars)?,
             minio: minio(&tfvars.get("minio"))?,
             monitoring: monitoring(&tfvars)?,
-            files: tfvars.files,
+            tfvars: Arc::new(tfvars),
             name,
             dir,
         })
@@ -124,7 +136,7 @@ impl Environment {
 
     /// Whether anything is known about it: a folder without tfvars may be a module or a leftover.
     pub fn is_described(&self) -> bool {
-        !self.files.is_empty() || self.node.is_some()
+        !self.tfvars.files.is_empty() || self.node.is_some()
     }
 
     /// Its node; an error when the files do not tell where that is.
@@ -160,10 +172,24 @@ impl Environment {
         self.monitoring.as_ref()
     }
 
+    /// The stack of the block `key`, like `tooling = { enabled = true, vm = { ip = … } }`, where this is the environment that
+    /// has it.
+    pub fn stack(&self, key: &str) -> Result<Option<DeclaredStack>, HomelabError> {
+        let block = self.tfvars.get(key);
+        if !block.is_present()? {
+            return Ok(None);
+        }
+        Ok(Some(DeclaredStack {
+            address: address_of(&block.get("vm")?.get("ip")?)?,
+            enabled: block.get("enabled")?.flag()?.unwrap_or(true),
+        }))
+    }
+
     /// The error that a needed value is in none of this environment's files: `what` in words, the `keys` that would hold
     /// it, and the flag (or key of `restore.toml`) to use `instead`.
     pub fn absent(&self, what: &'static str, keys: &[&str], instead: &'static str) -> HomelabError {
-        let searched = if self.files.is_empty() { vec![self.dir.clone()] } else { self.files.clone() };
+        let files = &self.tfvars.files;
+        let searched = if files.is_empty() { vec![self.dir.clone()] } else { files.clone() };
         let keys = keys.iter().map(|&key| key.to_owned()).collect();
         HomelabError::Absent { environment: self.name.clone(), what, keys, searched, instead }
     }

@@ -24,7 +24,7 @@ mod tfvars;
 
 pub use backend::{Backend, OVERRIDE, S3Backend};
 pub use check::{ADDRESS, Asks, AsksHttp, OwnCheck};
-pub use environment::{DeclaredGuest, Environment, MONITORING_VM, Minio, Monitoring, NodeRef};
+pub use environment::{DeclaredGuest, DeclaredStack, Environment, MONITORING_VM, Minio, Monitoring, NodeRef};
 pub use error::HomelabError;
 pub use modules::{Module, ModuleCall, module_calls, provisioned};
 #[cfg(feature = "schema")]

@@ -120,6 +120,24 @@ fn the_monitoring_environment_tells_of_minio_and_its_vm() {
     assert_eq!(minio.buckets, ["tfstate-prod", "tfstate-lab"]);
 }
 
+#[rstest::rstest]
+#[case("vm = { ip = \"192.168.1.53/24\" }, password = \"s\"", Some("192.168.1.53"), true)]
+#[case("enabled = true, vm = { ip = \"dhcp\" }", None, true)]
+#[case("enabled = false, vm = null", None, false)]
+fn any_stack_is_told_by_its_block(#[case] block: &str, #[case] address: Option<&str>, #[case] enabled: bool) {
+    let tree = Tree::new().env("monitoring", &format!("pve_ip = \"10.0.0.3\"\ntooling = {{ {block} }}\n"));
+    let stack = tree.only().stack("tooling").unwrap().unwrap();
+    assert_eq!((stack.address.as_deref(), stack.enabled), (address, enabled));
+    assert_eq!(tree.only().stack("forge").unwrap(), None);
+}
+
+#[test]
+fn a_block_of_a_stack_that_is_wrong_holds_up_only_who_asks_for_it() {
+    let tree = Tree::new().env("monitoring", "pve_ip = \"10.0.0.3\"\ntooling = { enabled = \"yes\" }\n");
+    let wrong = tree.only().stack("tooling").unwrap_err().to_string();
+    assert!(wrong.contains("terraform.tfvars:2:") && wrong.contains("`tooling.enabled` must be"), "{wrong}");
+}
+
 #[test]
 fn no_secret_is_in_the_debug_output() {
     let tree = Tree::new().env("prod", PROD).env("monitoring", MONITORING);

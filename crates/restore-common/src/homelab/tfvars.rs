@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +29,12 @@ struct Entry {
     file: PathBuf,
     line: usize,
     column: usize,
+}
+
+impl fmt::Debug for Tfvars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tfvars").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Tfvars {
@@ -142,6 +149,13 @@ impl<'a> Field<'a> {
             Some(_) => None,
         };
         port.filter(|port| *port != 0).map(Some).ok_or_else(|| self.error("must be a port: 1 to 65535"))
+    }
+
+    /// A yes or a no.
+    pub(super) fn flag(&self) -> Result<Option<bool>, HomelabError> {
+        let flag =
+            self.present()?.map(|value| value.as_bool().ok_or_else(|| self.error("must be true or false")));
+        flag.transpose()
     }
 
     /// A list of texts; absent is empty.
