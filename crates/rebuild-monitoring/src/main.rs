@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use rebuild_monitoring::{app, args::Cli};
+use rebuild_monitoring::{args::Cli, stack::Monitoring};
 
 fn main() -> ExitCode {
     match restore_common::cli::parse::<Cli>() {
-        Ok(cli) => app::run(&cli),
+        Ok(cli) => rebuild_stack::run(&Monitoring, &cli.options),
         Err(exit) => exit,
     }
 }

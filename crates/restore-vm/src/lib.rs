@@ -1,6 +1,6 @@
 //! Restore a guest from its vzdump backup, and prove it.
 //!
-//! The library is what `rebuild-monitoring` and others use as well: [`look`] reads everything, [`decide`] turns it into
+//! The library is what `rebuild-stack` and others use as well: [`look`] reads everything, [`decide`] turns it into
 //! an [`assignment::Assignment`], [`plan`] into a plan, and the engine of `restore-common` carries that out.
 
 pub mod app;

@@ -13,7 +13,8 @@ use restore_vm::recover as of_restore;
 use serde::Deserialize as _;
 
 use crate::{
-    args::Cli,
+    About,
+    args::Options,
     rebuild::{self, Rebuild, find_module},
     restore,
     site::Site,
@@ -21,8 +22,8 @@ use crate::{
 };
 
 /// The journal's name of a run on the stack of an environment.
-pub fn journal_name(environment: &str) -> String {
-    format!("{}-{}", crate::app::PROGRAM, restore_common::state::file_name(environment))
+pub fn journal_name(about: &About, environment: &str) -> String {
+    format!("{}-{}", about.program, restore_common::state::file_name(environment))
 }
 
 /// What earlier runs on the same stack left. A rebuild that could not be taken back holds nobody up: the next one goes on
@@ -41,10 +42,10 @@ fn is_rebuild(past: &Past) -> bool {
 }
 
 /// Why a new run does not begin: another one is at work, or was cut off.
-pub fn problem(cli: &Cli, session: &Session<'_>, open: &Open) -> anyhow::Result<Problem> {
+pub fn problem(options: &Options, session: &Session<'_>, open: &Open) -> anyhow::Result<Problem> {
     match open {
         Open::Cut(past) if is_rebuild(past) => Ok(cut_off(session, past)),
-        _ => of_restore::problem(&cli.restore(Vmid::LOWEST), session, open),
+        _ => of_restore::problem(&options.restore(Vmid::LOWEST), session, open),
     }
 }
 
@@ -62,26 +63,27 @@ fn cut_off(session: &Session<'_>, past: &Past) -> Problem {
 }
 
 /// Goes on with the run that was cut off, or takes it back.
-pub fn go_on(cli: &Cli, site: &Site, session: &Session<'_>, open: Option<Open>) -> anyhow::Result<Report> {
+pub fn go_on(site: &Site<'_>, session: &Session<'_>, open: Option<Open>) -> anyhow::Result<Report> {
+    let (options, about) = (site.options, site.about());
     let past = match open {
         Some(Open::Cut(past)) if is_rebuild(&past) => past,
         None => {
             let problem = Problem::new("no run on this stack was cut off, so there is nothing to go on with");
             let hint = format!("`{} --check-only` looks at its services", session.again);
-            return Ok(refuse(session, restore::TITLE, vec![problem.hint(hint)], None));
+            return Ok(refuse(session, &about.restoring(), vec![problem.hint(hint)], None));
         }
         other => {
-            let args = cli.restore(Vmid::LOWEST);
-            return of_restore::carry_on_and(&args, session, other, restore::TITLE, &|begun, plan| {
-                restore::prove_after_recovery(cli, site, begun, plan)
+            let args = options.restore(Vmid::LOWEST);
+            return of_restore::carry_on_and(&args, session, other, &about.restoring(), &|begun, plan| {
+                restore::prove_after_recovery(site, begun, plan)
             });
         }
     };
-    let how = if cli.resume { Recovery::Resume } else { Recovery::RollBack };
+    let how = if options.resume { Recovery::Resume } else { Recovery::RollBack };
     if how == Recovery::Resume && past.turned_back() {
         let problem = Problem::new("that run was on its way back already, so it cannot go on");
         let hint = format!("`{} --rollback` ends it and says what it has done", session.again);
-        return Ok(refuse(session, rebuild::TITLE, vec![problem.hint(hint)], None));
+        return Ok(refuse(session, &about.rebuilding(), vec![problem.hint(hint)], None));
     }
     let unreadable = |error: serde_json::Error| {
         let failure = Failure::new(format!(
@@ -97,15 +99,15 @@ pub fn go_on(cli: &Cli, site: &Site, session: &Session<'_>, open: Option<Open>) 
     } else {
         FoundOut::deserialize(past.found()).map_err(unreadable)?
     };
-    let named = Cli { module: Some(what.module.clone()), ..cli.clone() };
-    let module = match find_module(&named, site)? {
+    let module = match find_module(site, Some(&what.module))? {
         Ok(module) => module,
-        Err(problem) => return Ok(refuse(session, rebuild::TITLE, vec![problem], None)),
+        Err(problem) => return Ok(refuse(session, &about.rebuilding(), vec![problem], None)),
     };
     let local = site.local_host()?;
     let read_only = ReadOnly(&local);
     let host: &dyn Host = if session.dry_run { &read_only } else { &local };
-    let plan = rebuild::plan(cli, site, &what)?;
-    let mut context = Context { found, ..Context::new(host, module, site.stack(cli, None)?.address, what) };
+    let plan = rebuild::plan(site, &what)?;
+    let address = site.services(None)?.address().to_owned();
+    let mut context = Context { found, ..Context::new(host, module, address, what) };
     Ok(carry_on(session, &past, how, plan, &mut context))
 }

@@ -1,4 +1,4 @@
-//! Which guest is the monitoring VM: by its address, by its name, by the Terraform state. tfvars hold no VMID.
+//! Which guest is the VM of the stack: by its address, by its name, by the Terraform state. tfvars hold no VMID.
 //!
 //! Guests that are there are asked about first, in one remote execution a node. Only when none of them claims it, those
 //! that are gone are looked for in their newest backups.
@@ -7,7 +7,6 @@ use std::fmt;
 
 use restore_common::{
     contact::{Contact, at_once},
-    homelab::MONITORING_VM,
     procedure::Problem,
     pve::{GuestConfig, GuestKind, NodeFacts, PveError, StorageId, Vmid},
     remote::{Command, CommandFailed, Ending, Host, HostError, ReadOnly},
@@ -16,16 +15,20 @@ use restore_common::{
 use restore_vm::look::{Shelves, extract_config};
 use serde::Deserialize;
 
-/// What tells the monitoring VM from others.
-#[derive(Clone, Debug, Default)]
+use crate::About;
+
+/// What tells the VM of a stack from others.
+#[derive(Clone, Debug)]
 pub struct Marks {
+    /// Its name.
+    pub name: &'static str,
     /// Its address.
     pub address: Option<String>,
     /// The numbers that the Terraform state has for it.
     pub in_state: Vec<Vmid>,
 }
 
-/// A guest that is, or was, the monitoring VM as far as one can tell.
+/// A guest that is, or was, the VM of the stack as far as one can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Its number.
@@ -58,14 +61,16 @@ pub enum Found {
     Problems(Vec<Problem>),
 }
 
-/// Finds the monitoring VM on the nodes. `in_state` is asked for only when no guest that is there claims to be it.
+/// Finds the VM of the stack on the nodes. `in_state` is asked for only when no guest that is there claims to be it.
 pub fn find(
     contacts: &[Contact],
+    about: &About,
     address: Option<&str>,
     storage: Option<&StorageId>,
     in_state: impl FnOnce() -> Vec<Vmid>,
 ) -> anyhow::Result<Found> {
-    let mut marks = Marks { address: address.map(str::to_owned), in_state: Vec::new() };
+    let mut marks = Marks { name: about.vm, address: address.map(str::to_owned), in_state: Vec::new() };
+    let settle = |claims, silent: &[Problem]| settle(about, claims, silent);
     let mut silent = Vec::new();
     let live = search(contacts, &mut silent, |host| on_node(host, &marks))?;
     if let Some(found) = settle(live, &silent) {
@@ -124,7 +129,7 @@ fn could_not_ask(error: &PveError) -> Problem {
 }
 
 /// One claim is the guest, several are a problem, none is no answer yet.
-fn settle(mut claims: Vec<Claim>, silent: &[Problem]) -> Option<Found> {
+fn settle(about: &About, mut claims: Vec<Claim>, silent: &[Problem]) -> Option<Found> {
     match claims.len() {
         0 => None,
         1 => {
@@ -136,7 +141,7 @@ fn settle(mut claims: Vec<Claim>, silent: &[Problem]) -> Option<Found> {
         count => {
             let all: Vec<_> = claims.iter().map(ToString::to_string).collect();
             let problem =
-                Problem::new(format!("{count} guests claim to be the monitoring VM: {}", all.join("; ")));
+                Problem::new(format!("{count} guests claim to be the {} VM: {}", about.key, all.join("; ")));
             Some(Found::Problems(vec![problem.hint("choose one with `--vmid ID`, or with `--node NODE`")]))
         }
     }
@@ -181,8 +186,8 @@ fn claim(vmid: Vmid, config: &GuestConfig, marks: &Marks, is_there: bool) -> Opt
     if let Some(address) = marks.address.as_deref().filter(|address| has_address(config, address)) {
         reasons.push(format!("it has the address {}", sanitize(address)));
     }
-    if config.name() == Some(MONITORING_VM) {
-        reasons.push(format!("its name is `{MONITORING_VM}`"));
+    if config.name() == Some(marks.name) {
+        reasons.push(format!("its name is `{}`", marks.name));
     }
     if marks.in_state.contains(&vmid) {
         reasons.push("the Terraform state has it".to_owned());
@@ -278,10 +283,11 @@ pub fn is_vm(kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::eyes::EYES;
 
     fn marks(address: Option<&str>, in_state: &[u32]) -> Marks {
         let in_state = in_state.iter().map(|number| number.to_string().parse().unwrap()).collect();
-        Marks { address: address.map(str::to_owned), in_state }
+        Marks { name: EYES.vm, address: address.map(str::to_owned), in_state }
     }
 
     #[test]
@@ -326,9 +332,10 @@ mod tests {
             reasons: vec!["its name is `monitoring-stack`".to_owned()],
             is_there: true,
         };
-        assert!(settle(Vec::new(), &[]).is_none());
-        assert!(matches!(settle(vec![claim("103", "a")], &[]), Some(Found::One(_))));
-        let Some(Found::Problems(problems)) = settle(vec![claim("103", "a"), claim("104", "b")], &[]) else {
+        assert!(settle(&EYES, Vec::new(), &[]).is_none());
+        assert!(matches!(settle(&EYES, vec![claim("103", "a")], &[]), Some(Found::One(_))));
+        let Some(Found::Problems(problems)) = settle(&EYES, vec![claim("103", "a"), claim("104", "b")], &[])
+        else {
             panic!("one was chosen")
         };
         assert!(problems[0].what.contains("VM 103 on a") && problems[0].what.contains("VM 104 on b"));

@@ -11,13 +11,13 @@ use restore_common::{
     ui::sanitize,
 };
 
-use crate::{args::Cli, claims, rebuild::find_module, site::Site};
+use crate::{claims, rebuild::find_module, site::Site};
 
-/// The numbers that the state has for the monitoring VM. It is one mark among others: what cannot be read is said, and
+/// The numbers that the state has for the VM. It is one mark among others: what cannot be read is said, and
 /// tells nothing.
-pub fn vmids(cli: &Cli, site: &Site) -> Vec<Vmid> {
+pub fn vmids(site: &Site<'_>) -> Vec<Vmid> {
     let looked = || -> anyhow::Result<Vec<Vmid>> {
-        let Ok(module) = find_module(cli, site)? else { return Ok(Vec::new()) };
+        let Ok(module) = find_module(site, site.options.module.as_deref())? else { return Ok(Vec::new()) };
         Ok(read(site)?.map(|state| claims::in_state(&state, &module.address())).unwrap_or_default())
     };
     looked().unwrap_or_else(|error| {
@@ -28,7 +28,7 @@ pub fn vmids(cli: &Cli, site: &Site) -> Vec<Vmid> {
 }
 
 /// The state of the environment, if there is any.
-fn read(site: &Site) -> anyhow::Result<Option<Vec<u8>>> {
+fn read(site: &Site<'_>) -> anyhow::Result<Option<Vec<u8>>> {
     let dir = site.dir()?;
     let (environment, workspace) = (&site.environment, site.workspace());
     if let (Backend::S3(block), false) = (Backend::read(&dir)?, dir.join(OVERRIDE).exists()) {

@@ -11,7 +11,7 @@ use std::{
 use restore_common::{
     contact::connect_all,
     homelab::{ModuleCall, module_calls, provisioned},
-    monitoring::{Inventory, take_stock},
+    monitoring::Inventory,
     procedure::{Interrupted, Plan, Problem, Question, Report, Session, Step, Undo, carry_out, refuse},
     pve::{Archive, Vmid},
     remote::{Host, ReadOnly},
@@ -24,19 +24,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    args::Cli,
     claims::{self, Found, is_vm},
     proof::{self, AFTERWARDS, Proving},
-    site::{Site, again},
+    site::Site,
     state,
     steps::{self, Context},
 };
-
-/// What a run is about.
-pub const TITLE: &str = "Rebuild the monitoring stack";
-
-/// The last component of the module's source.
-const MODULE: &str = "monitoring-stack";
 
 /// A decided rebuild. It is kept in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,14 +60,15 @@ pub struct Rebuild {
     pub again: String,
 }
 
-/// The call of the module; or why there is none that could be meant.
-pub fn find_module(cli: &Cli, site: &Site) -> anyhow::Result<Result<ModuleCall, Problem>> {
+/// The call of the module, by its own name where that is known; or why there is none that could be meant.
+pub fn find_module(site: &Site<'_>, named: Option<&str>) -> anyhow::Result<Result<ModuleCall, Problem>> {
+    let module = site.about().module;
     let dir = site.dir()?;
     let calls = module_calls(&dir)?;
-    let named = cli.module.as_deref().map(|name| name.strip_prefix("module.").unwrap_or(name));
+    let named = named.map(|name| name.strip_prefix("module.").unwrap_or(name));
     let (mut fitting, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| match named {
         Some(name) => call.name == name,
-        None => call.last_component() == MODULE,
+        None => call.last_component() == module,
     });
     let listed = |calls: &[ModuleCall]| {
         let names =
@@ -87,7 +81,7 @@ pub fn find_module(cli: &Cli, site: &Site) -> anyhow::Result<Result<ModuleCall, 
         0 => {
             let wanted = match named {
                 Some(name) => format!("no module is called `{}`", sanitize(name)),
-                None => format!("no module has a source that ends in `{MODULE}`"),
+                None => format!("no module has a source that ends in `{module}`"),
             };
             let problem = Problem::new(format!("{wanted} in {place}"));
             Err(if others.is_empty() {
@@ -102,24 +96,25 @@ pub fn find_module(cli: &Cli, site: &Site) -> anyhow::Result<Result<ModuleCall, 
 }
 
 /// Looks, asks, applies, proves.
-pub fn run(cli: &Cli, site: &Site, session: &Session<'_>) -> anyhow::Result<Report> {
-    let refused = |problems| Ok(refuse(session, TITLE, problems, None));
-    let module = match find_module(cli, site)? {
+pub fn run(site: &Site<'_>, session: &Session<'_>) -> anyhow::Result<Report> {
+    let options = site.options;
+    let refused = |problems| Ok(refuse(session, &site.about().rebuilding(), problems, None));
+    let module = match find_module(site, options.module.as_deref())? {
         Ok(module) => module,
         Err(problem) => return refused(vec![problem]),
     };
     let local = site.local_host()?;
     let terraform =
-        Terraform::find(&ReadOnly(&local), cli.terraform_bin.as_deref(), &|name| env::var_os(name))?;
+        Terraform::find(&ReadOnly(&local), options.terraform_bin.as_deref(), &|name| env::var_os(name))?;
     let dir = site.dir()?;
     let known = match ahead(&ReadOnly(&local), &terraform, &dir, &module)? {
         Ok(known) => known,
         Err(problem) => return refused(vec![problem]),
     };
     let (scope, planned) = known.unzip();
-    let guest = guest(cli, site);
-    let stack = site.stack(cli, None)?;
-    let before = take_stock(&stack);
+    let guest = guest(site);
+    let services = site.services(None)?;
+    let before = services.take_stock();
     let what = Rebuild {
         environment: site.environment.name().to_owned(),
         dir,
@@ -132,15 +127,15 @@ pub fn run(cli: &Cli, site: &Site, session: &Session<'_>) -> anyhow::Result<Repo
         backup: guest.as_ref().and_then(|guest| guest.newest.clone()),
         guest: guest.map(|guest| guest.words),
         before,
-        again: format!("{} --mode rebuild", again(cli)),
+        again: format!("{} --mode rebuild", site.again()),
     };
     if session.interrupt.requested() {
         return Err(Interrupted.into());
     }
     let read_only = ReadOnly(&local);
     let host: &dyn Host = if session.dry_run { &read_only } else { &local };
-    let plan = plan(cli, site, &what)?;
-    Ok(carry_out(session, plan, &mut Context::new(host, module, stack.address, what)))
+    let plan = plan(site, &what)?;
+    Ok(carry_out(session, plan, &mut Context::new(host, module, services.address().to_owned(), what)))
 }
 
 /// What would be applied, and what that would do; nothing when Terraform has to be initialised first.
@@ -219,12 +214,14 @@ struct Guest {
 }
 
 /// Looks for the guest. A rebuild does without an answer: it is for what is said before the question.
-fn guest(cli: &Cli, site: &Site) -> Option<Guest> {
+fn guest(site: &Site<'_>) -> Option<Guest> {
+    let options = site.options;
     let looked = || -> anyhow::Result<Option<Guest>> {
-        let mut contacts = connect_all(&cli.common, &site.environments, cli.node.as_slice())?;
-        let (vmid, contacts) = match cli.vmid {
+        let mut contacts = connect_all(&options.common, &site.environments, options.node.as_slice())?;
+        let (vmid, contacts) = match options.vmid {
             Some(vmid) => (vmid, contacts),
-            None => match claims::find(&contacts, site.address(), None, || state::vmids(cli, site))? {
+            None => match claims::find(&contacts, site.about(), site.address(), None, || state::vmids(site))?
+            {
                 Found::One(claim) => (claim.vmid, vec![contacts.swap_remove(claim.contact)]),
                 Found::Nobody => return Ok(None),
                 Found::Problems(problems) => {
@@ -235,7 +232,7 @@ fn guest(cli: &Cli, site: &Site) -> Option<Guest> {
                 }
             },
         };
-        let args = cli.restore(vmid);
+        let args = options.restore(vmid);
         let survey = nodes::survey(&args.options, &contacts, &[vmid])?.remove(0);
         Ok(nodes::pick(&args, survey).ok().map(|reached| {
             let look = reached.look;
@@ -253,25 +250,27 @@ fn guest(cli: &Cli, site: &Site) -> Option<Guest> {
 }
 
 /// Builds the plan: from the same work the same plan.
-pub fn plan<'a>(cli: &Cli, site: &Site, what: &Rebuild) -> anyhow::Result<Plan<Context<'a>>> {
-    let stack = site.stack(cli, None)?;
-    let wait = cli.wait.map_or(AFTERWARDS, std::time::Duration::from_secs);
-    let address = stack.address.clone();
+pub fn plan<'a>(site: &Site<'_>, what: &Rebuild) -> anyhow::Result<Plan<Context<'a>>> {
+    let about = site.about();
+    let services = site.services(None)?;
+    let wait = site.options.wait.map_or(AFTERWARDS, std::time::Duration::from_secs);
+    let address = services.address().to_owned();
     let mut checks = vec![steps::left_check(&what.module)];
-    checks
-        .extend(proof::checks(Proving { stack, before: what.before.clone(), wait }, |ctx: &Context<'_>| {
-            ctx.has_new_guest()
-        }));
+    checks.extend(proof::checks(
+        Proving { services, before: what.before.clone(), wait },
+        |ctx: &Context<'_>| ctx.has_new_guest(),
+    ));
     Ok(Plan {
-        title: format!("{TITLE} of {}", sanitize(&what.environment)),
+        title: format!("{} of {}", about.rebuilding(), sanitize(&what.environment)),
         facts: facts(what),
         details: what.planned.iter().map(details).collect(),
-        warnings: warnings(cli, what),
+        warnings: warnings(site, what),
         steps: steps_of(what),
         checks,
         question: Question::Type {
             says: format!(
-                "The monitoring stack of {} will be made anew, without its history:",
+                "The {} stack of {} will be made anew, without its history:",
+                about.key,
                 sanitize(&what.environment)
             ),
             word: what.environment.clone(),
@@ -282,7 +281,7 @@ pub fn plan<'a>(cli: &Cli, site: &Site, what: &Rebuild) -> anyhow::Result<Plan<C
             "source": what.source,
             "vmid": what.vmid,
             "replace": what.scope.as_ref().map(|scope| &scope.replace),
-            "monitoring": { "address": address, "before": what.before },
+            about.key: { "address": address, "before": what.before },
         }),
         next: Vec::new(),
     })
@@ -313,16 +312,19 @@ fn details(planned: &PlanSummary) -> String {
     planned.resources.iter().map(line).collect()
 }
 
-fn warnings(cli: &Cli, what: &Rebuild) -> Vec<String> {
+fn warnings(site: &Site<'_>, what: &Rebuild) -> Vec<String> {
+    let about = site.about();
     let mut warnings = vec![
-        "lost: the history of all metrics, and all else that is only on the disks of the VM (dashboards made by hand, silences, logs)"
-            .to_owned(),
+        format!(
+            "lost: {}, and all else that is only on the disks of the VM ({})",
+            about.history, about.besides
+        ),
         "what Terraform has begun cannot be taken back; the same command goes on from there".to_owned(),
     ];
     match (&what.backup, &what.guest, what.vmid) {
         (Some(backup), ..) => warnings.push(format!(
             "there is a backup, which stays: `{}` would bring the stack back from {} with its history",
-            again(cli),
+            site.again(),
             backup.volid
         )),
         (None, Some(_), Some(vmid)) => warnings.push(format!(

@@ -6,12 +6,14 @@ use std::{
 };
 
 use restore_common::{
-    monitoring::{self, CHECKS, Inventory, Patience, Proof, Stack},
+    monitoring::{Inventory, Patience, Proof},
     procedure::{Check, CheckStatus, Report, Run, Session, checked},
 };
 use serde_json::json;
 
-/// How long the proof waits after the stack was brought back: Prometheus may replay its log for minutes.
+use crate::{Services, site::Site};
+
+/// How long the proof waits after the stack was brought back: a service may read its own log for minutes first.
 pub const AFTERWARDS: Duration = Duration::from_secs(600);
 
 /// How long it waits when nothing was done before.
@@ -19,28 +21,22 @@ pub const ALONE: Duration = Duration::from_secs(60);
 
 /// What a proof is about.
 pub struct Proving {
-    /// The stack.
-    pub stack: Stack,
-    /// What it had before.
+    /// Its services.
+    pub services: Box<dyn Services>,
+    /// What they had before.
     pub before: Inventory,
     /// How long to wait for what is starting.
     pub wait: Duration,
 }
 
 impl Proving {
-    fn prove(&self, stack: &Stack, run: &Run<'_>) -> Proof {
+    fn prove(&self, guest_is_new: bool, run: &Run<'_>) -> anyhow::Result<Proof> {
         let patience = Patience {
             limit: self.wait,
             interrupted: &|| run.stop_requested(),
             say: &|words| run.say(words),
         };
-        monitoring::prove(stack, &self.before, &patience)
-    }
-
-    /// A guest that was made a moment ago has a host key that nobody knows yet.
-    fn prove_new(&self, run: &Run<'_>) -> anyhow::Result<Proof> {
-        let folder = tempfile::tempdir()?;
-        Ok(self.prove(&self.stack.clone().with_new_guest(folder.path()), run))
+        self.services.prove(guest_is_new, &self.before, &patience)
     }
 }
 
@@ -50,40 +46,38 @@ pub fn checks<C>(
     proving: Proving,
     is_new: impl Fn(&C) -> bool + Copy + Send + Sync + 'static,
 ) -> Vec<Check<C>> {
+    let titles = proving.services.checks();
     let shared = Arc::new((proving, OnceLock::new()));
-    let check = |(at, (id, title)): (usize, &(&'static str, &'static str))| {
+    let check = |(at, (id, title)): (usize, (&'static str, String))| {
         let shared = Arc::clone(&shared);
         let run = move |context: &mut C, run: &Run<'_>| -> anyhow::Result<(CheckStatus, String)> {
             let (proving, proof) = &*shared;
             let proof: &Proof = match proof.get() {
                 Some(proof) => proof,
-                None if is_new(context) => {
-                    let proved = proving.prove_new(run)?;
+                None => {
+                    let proved = proving.prove(is_new(context), run)?;
                     proof.get_or_init(|| proved)
                 }
-                None => proof.get_or_init(|| proving.prove(&proving.stack, run)),
             };
             let seen = proof.checks.get(at);
             Ok(seen.map_or((CheckStatus::Failed, "not looked at".to_owned()), |seen| {
                 (seen.status, seen.saw.clone())
             }))
         };
-        Check { id, title: (*title).to_owned(), run: Box::new(run) }
+        Check { id, title, run: Box::new(run) }
     };
-    CHECKS.iter().enumerate().map(check).collect()
+    titles.into_iter().enumerate().map(check).collect()
 }
 
 /// Only the proof.
-pub fn alone(session: &Session<'_>, stack: &Stack, wait: Duration) -> Report {
+pub fn alone(session: &Session<'_>, site: &Site<'_>, wait: Duration) -> anyhow::Result<Report> {
+    let services = site.services(None)?;
     let interrupted = || session.interrupt.requested();
     let patience =
         Patience { limit: wait, interrupted: &interrupted, say: &|words| session.reporter.note(words) };
-    let proof = monitoring::prove(stack, &Inventory::default(), &patience);
-    let subject = json!({ "address": stack.address, "counts": proof.seen.counts() });
-    checked(session, &title(stack), subject, proof.checks)
-}
-
-/// What a proof by itself is about.
-fn title(stack: &Stack) -> String {
-    format!("The monitoring stack at {}", stack.address)
+    let proof = services.prove(false, &Inventory::default(), &patience)?;
+    let address = services.address();
+    let subject = json!({ "address": address, "counts": proof.seen.counts() });
+    let title = format!("The {} stack at {address}", site.about().key);
+    Ok(checked(session, &title, subject, proof.checks))
 }
