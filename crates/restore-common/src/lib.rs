@@ -6,6 +6,7 @@
 //! * [`homelab`]: what we know of the infrastructure, from the project's files
 //! * [`interrupt`]: Ctrl-C as a wish that work polls
 //! * [`monitoring`]: whether the monitoring stack works
+//! * [`private`]: folders and files on this machine that nobody else can have written
 //! * [`probe`]: whether something answers, and waiting until it does
 //! * [`procedure`]: look → plan → confirm → do → prove → report, written once
 //! * [`pve`]: what a node tells, typed
@@ -21,6 +22,7 @@ pub mod contact;
 pub mod homelab;
 pub mod interrupt;
 pub mod monitoring;
+pub mod private;
 pub mod probe;
 pub mod procedure;
 pub mod pve;

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use restore_common::pve::Vmid;
+use restore_common::{private, pve::Vmid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -220,7 +220,7 @@ impl Ledger {
         let mut mine = self.document();
         let folder = self.file.parent().unwrap_or(Path::new("."));
         let fail = |source| LedgerError::Io { path: folder.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
+        private::make_folder(folder).map_err(fail)?;
         let _lock = lock(&folder.join("lock"))?;
         let mut document = read(&self.file)?;
         change(&mut document);
@@ -238,6 +238,7 @@ fn age(when: Timestamp, now: Timestamp) -> Duration {
 /// Given back when the file is closed, also by a program that is killed.
 fn lock(path: &Path) -> Result<File, LedgerError> {
     let fail = |source| LedgerError::Io { path: path.to_owned(), source };
+    private::check_file(path).map_err(fail)?;
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(fail)?;
     let deadline = Instant::now() + LOCK_WITHIN;
     loop {
@@ -253,7 +254,7 @@ fn lock(path: &Path) -> Result<File, LedgerError> {
 }
 
 fn read(file: &Path) -> Result<Document, LedgerError> {
-    let bytes = match fs::read(file) {
+    let bytes = match read_own(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Document::default()),
         Err(source) => return Err(LedgerError::Io { path: file.to_owned(), source }),
@@ -273,6 +274,13 @@ fn read(file: &Path) -> Result<Document, LedgerError> {
         return Err(damaged("its content does not match its checksum".to_owned()));
     }
     serde_json::from_str(body).map_err(|error| damaged(error.to_string()))
+}
+
+/// What others could have written would tell of readings that never were.
+fn read_own(file: &Path) -> io::Result<Vec<u8>> {
+    file.parent().map_or(Ok(()), private::check_folder)?;
+    private::check_file(file)?;
+    fs::read(file)
 }
 
 fn write(file: &Path, document: &Document) -> io::Result<()> {
@@ -298,7 +306,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -397,6 +405,32 @@ mod tests {
         let ledger = Ledger { file: file.clone(), document: Mutex::default() };
         ledger.record("pve", "/b", entry(WHEN)).unwrap_err();
         assert_eq!(fs::read(&file).unwrap(), damaged, "a damaged ledger is not written over");
+    }
+
+    #[test]
+    fn what_others_could_have_written_is_not_believed_and_links_are_not_followed() {
+        let state = tempfile::tempdir().unwrap();
+        Ledger::open(state.path()).unwrap().record("pve", "/a", entry(WHEN)).unwrap();
+        let (folder, elsewhere) = (state.path().join("ledger"), state.path().join("elsewhere"));
+        let refused = || {
+            let ledger = Ledger { file: folder.join("verified"), document: Mutex::default() };
+            ledger.record("pve", "/b", entry(WHEN)).unwrap_err();
+            Ledger::open(state.path()).err().map(|error| error.to_string())
+        };
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(refused().is_some_and(|error| error.contains("others may write")));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        for part in ["ledger/verified", "ledger/lock", "ledger"] {
+            let path = state.path().join(part);
+            fs::rename(&path, &elsewhere).unwrap();
+            symlink(&elsewhere, &path).unwrap();
+            let before = fs::read(elsewhere.join("verified")).or_else(|_| fs::read(&elsewhere)).unwrap();
+            assert_eq!(refused().is_none(), part == "ledger/lock", "{part}: the lock is not needed to read");
+            let after = fs::read(elsewhere.join("verified")).or_else(|_| fs::read(&elsewhere)).unwrap();
+            assert_eq!(after, before, "{part}");
+            fs::remove_file(&path).unwrap();
+            fs::rename(&elsewhere, &path).unwrap();
+        }
     }
 
     #[test]

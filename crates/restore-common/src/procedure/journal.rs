@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Exit;
-use crate::remote::{Job, RunId};
+use crate::{
+    private,
+    remote::{Job, RunId},
+};
 
 /// The journal cannot be kept or read, so nothing may be changed.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +112,7 @@ impl Journal {
     /// Opens a new journal `TIME-NAME.json` in `folder`, which is made if it is not there. A folder or a file that others
     /// could have put there (a link, a folder that others may write to) is refused.
     pub fn create(folder: &Path, name: &str) -> Result<Self, JournalError> {
-        private_folder(folder).map_err(JournalError::at(folder))?;
+        private::make_folder(folder).map_err(JournalError::at(folder))?;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ");
         let run = format!("{stamp}-{name}");
         let path = folder.join(format!("{run}.json"));
@@ -122,6 +125,7 @@ impl Journal {
 
     /// Opens a journal to go on with it; `None` when a program keeps it.
     pub(super) fn reopen(path: &Path, run: RunId) -> Result<Option<Self>, JournalError> {
+        private::check_file(path).map_err(JournalError::at(path))?;
         let file = fs::OpenOptions::new().append(true).open(path).map_err(JournalError::at(path))?;
         let journal = Self { path: path.to_owned(), run, file: Mutex::new(file) };
         Ok(journal.lock()?.then_some(journal))
@@ -163,27 +167,10 @@ impl Journal {
     }
 }
 
-/// Makes `folder` with mode 0700, or checks that the one that is there is ours alone.
-fn private_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    is_private(folder)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
-}
-
-/// What others could have written is not believed.
-pub(super) fn is_private(folder: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(folder)?;
-    if !meta.is_dir() {
-        return Err(io::Error::other("it is not a folder"));
-    }
-    if meta.permissions().mode() & 0o022 != 0 {
-        return Err(io::Error::other("others may write to it; make it private with `chmod 700`"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
 
     #[test]
@@ -212,6 +199,30 @@ mod tests {
         let error = Journal::create(&folder, "x").unwrap_err();
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("others may write"));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_is_refused_and_nothing_is_written_where_it_leads() {
+        let temp = tempfile::tempdir().unwrap();
+        let (folder, elsewhere) = (temp.path().join("runs"), temp.path().join("elsewhere"));
+        fs::create_dir(&elsewhere).unwrap();
+        symlink(&elsewhere, &folder).unwrap();
+        Journal::create(&folder, "x").unwrap_err();
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_journal_that_is_a_link_is_not_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let journal = Journal::create(&temp.path().join("runs"), "x").unwrap();
+        let (path, run) = (journal.path().to_owned(), journal.run().clone());
+        drop(journal);
+        let elsewhere = temp.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        let error = Journal::reopen(&path, run).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("plain file"));
+        crate::procedure::history(path.parent().unwrap(), "x", &|_| true).unwrap_err();
     }
 
     #[test]

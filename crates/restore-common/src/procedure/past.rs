@@ -10,9 +10,12 @@ use serde_json::Value;
 
 use super::{
     Exit, Journal, JournalError, Recovery,
-    journal::{Begun, Event, Line, is_private},
+    journal::{Begun, Event, Line},
 };
-use crate::remote::{Job, RunId};
+use crate::{
+    private,
+    remote::{Job, RunId},
+};
 
 /// What the journals of one name say.
 #[derive(Debug, Default)]
@@ -222,7 +225,7 @@ fn journals(folder: &Path, name: &str) -> Result<Vec<(PathBuf, RunId)>, JournalE
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(wrap())?,
     };
-    is_private(folder).map_err(wrap())?;
+    private::check_folder(folder).map_err(wrap())?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(wrap())?.path();
@@ -241,6 +244,7 @@ fn journals(folder: &Path, name: &str) -> Result<Vec<(PathBuf, RunId)>, JournalE
 /// The lines of a journal. A last line without its end was being written when the machine stopped: what it speaks of had
 /// not begun.
 fn lines(path: &Path) -> io::Result<Vec<Line>> {
+    private::check_file(path)?;
     let text = fs::read_to_string(path)?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let parse = |(number, line)| {

@@ -114,6 +114,7 @@ pub(super) fn add(file: &Path, name: &str, key: &[u8]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
+    crate::private::check_file(file)?;
     let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
     file.write_all(format!("{name} {} {}\n", key_type(key), STANDARD.encode(key)).as_bytes())
 }

@@ -1,13 +1,14 @@
 //! Copies of states on the operator's machine: what is left when the server with the states is gone.
 //!
 //! `$XDG_STATE_HOME/pve-restore/states/ENVIRONMENT/WORKSPACE/SERIAL-LINEAGE-DIGEST.tfstate`, each file 0600 and each
-//! folder 0700 whatever the umask is: states hold secrets in clear text. A file is never overwritten, and none is
-//! removed: what makes two states different is in the name.
+//! folder 0700 whatever the umask is: states hold secrets in clear text. A file that is whole is never overwritten, and
+//! none is removed: what makes two states different is in the name. A link, or a folder that others may write to, is
+//! refused.
 
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -15,6 +16,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{Document, Summary};
+use crate::private;
 
 /// The copies of all environments.
 #[derive(Clone, Debug)]
@@ -57,12 +59,24 @@ impl Cache {
         self.folder.join(file_name(environment)).join(file_name(workspace))
     }
 
-    /// Keeps a state. One that is there already stays as it is.
+    /// A folder of copies and those above it, up to the one of all copies, outermost first.
+    fn folders<'a>(&self, folder: &'a Path) -> Vec<&'a Path> {
+        let mut folders: Vec<_> =
+            folder.ancestors().take_while(|path| path.starts_with(&self.folder)).collect();
+        folders.reverse();
+        folders
+    }
+
+    /// Keeps a state. A copy that is there already stays as it is; what stands in its place and is none is replaced.
     pub fn keep(&self, environment: &str, workspace: &str, bytes: &[u8]) -> Result<PathBuf, CacheError> {
         let folder = self.folder_of(environment, workspace);
-        private_folder(&self.folder, &folder)?;
+        for folder in self.folders(&folder) {
+            private::make_folder(folder).map_err(CacheError::at(folder))?;
+        }
         let path = folder.join(name_of(bytes));
-        if path.exists() {
+        let is_there =
+            private::check_file(&path).is_ok() && fs::read(&path).is_ok_and(|there| there == bytes);
+        if is_there {
             return Ok(path);
         }
         let write = || -> io::Result<()> {
@@ -82,6 +96,9 @@ impl Cache {
     /// out: it could not be used.
     pub fn list(&self, environment: &str, workspace: &str) -> Result<Vec<Cached>, CacheError> {
         let folder = self.folder_of(environment, workspace);
+        for folder in self.folders(&folder) {
+            private::check_folder(folder).map_err(CacheError::at(folder))?;
+        }
         if !folder.exists() {
             return Ok(Vec::new());
         }
@@ -91,7 +108,10 @@ impl Cache {
             if path.extension().is_none_or(|extension| extension != "tfstate") {
                 continue;
             }
-            let read = || -> io::Result<_> { Ok((fs::read(&path)?, fs::metadata(&path)?.modified()?)) };
+            let read = || -> io::Result<_> {
+                private::check_file(&path)?;
+                Ok((fs::read(&path)?, fs::metadata(&path)?.modified()?))
+            };
             let (bytes, written) = read().map_err(CacheError::at(&path))?;
             if let Ok(document) = Document::parse(&bytes) {
                 copies.push(Cached { path, written, summary: document.summary });
@@ -102,17 +122,6 @@ impl Cache {
         });
         Ok(copies)
     }
-}
-
-/// Makes a folder and those above it up to `top`, readable by nobody else.
-fn private_folder(top: &Path, folder: &Path) -> Result<(), CacheError> {
-    let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    make(folder).map_err(CacheError::at(folder))?;
-    let below = folder.ancestors().take_while(|path| path.starts_with(top));
-    for path in below {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(CacheError::at(path))?;
-    }
-    Ok(())
 }
 
 /// A name that cannot leave its folder, for files that are named after environments and workspaces.
@@ -144,6 +153,8 @@ fn short_digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn state(serial: u64, more: &str) -> Vec<u8> {
@@ -184,6 +195,45 @@ mod tests {
         assert!(!outside.components().any(|part| part.as_os_str() == ".."));
         assert_ne!(file_name("a.b"), file_name("a:b"));
         assert_ne!(file_name(""), "");
+    }
+
+    #[test]
+    fn links_and_open_folders_are_refused_and_nothing_is_written_where_they_lead() {
+        let home = tempfile::tempdir().unwrap();
+        let (cache, elsewhere) = (Cache::new(home.path()), home.path().join("elsewhere"));
+        fs::create_dir(&elsewhere).unwrap();
+        fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755)).unwrap();
+        for link in ["states", "states/prod", "states/prod/default"] {
+            let link = home.path().join(link);
+            symlink(&elsewhere, &link).unwrap();
+            cache.keep("prod", "default", &state(1, "")).unwrap_err();
+            cache.list("prod", "default").unwrap_err();
+            assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{}", link.display());
+            assert_eq!(mode(&elsewhere), 0o755);
+            fs::remove_file(&link).unwrap();
+            fs::create_dir(&link).unwrap();
+        }
+        fs::set_permissions(home.path().join("states/prod"), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = cache.list("prod", "default").unwrap_err().to_string();
+        assert!(error.contains("others may write"), "{error}");
+        cache.keep("prod", "default", &state(1, "")).unwrap_err();
+    }
+
+    #[test]
+    fn what_only_has_the_name_of_a_copy_is_replaced_by_the_copy() {
+        let home = tempfile::tempdir().unwrap();
+        let (cache, elsewhere) = (Cache::new(home.path()), home.path().join("elsewhere"));
+        let path = cache.keep("prod", "default", &state(1, "")).unwrap();
+        fs::write(&path, "half of i").unwrap();
+        cache.keep("prod", "default", &state(1, "")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), state(1, ""));
+        fs::rename(&path, &elsewhere).unwrap();
+        fs::write(&elsewhere, "somebody's").unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        cache.list("prod", "default").unwrap_err();
+        cache.keep("prod", "default", &state(1, "")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), state(1, ""));
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"somebody's");
     }
 
     #[test]
