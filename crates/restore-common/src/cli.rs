@@ -15,7 +15,7 @@ use crate::{
     interrupt::Interrupt,
     procedure::{Exit, Report, Session, TerminalReporter, refuse},
     remote::{HostError, SshEnv, SshHost, SshTarget},
-    ui::{self, ColorChoice, ProgressMode, Prompt},
+    ui::{self, ColorChoice, ProgressMode, Prompt, escape_json, sanitize_lines, sanitize_styled},
 };
 
 /// The options that every program has.
@@ -181,12 +181,12 @@ pub fn journals() -> PathBuf {
 
 /// Says what is wrong on standard error. A terminal that is gone must not change the exit code.
 pub fn complain(words: &str) {
-    let _ = writeln!(io::stderr(), "error: {words}");
+    let _ = writeln!(io::stderr(), "error: {}", sanitize_lines(words));
 }
 
-/// Prints to standard output. A closed pipe loses the text and changes nothing about what was done.
+/// Prints to standard output, colours and all, and nothing else that drives a terminal. A closed pipe loses the text and changes nothing about what was done.
 pub fn print(text: &str, exit: impl Into<ExitCode>) -> ExitCode {
-    if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
+    if let Err(error) = io::stdout().lock().write_all(sanitize_styled(text).as_bytes()) {
         complain(&format!("cannot print the report: {error}"));
     }
     exit.into()
@@ -197,10 +197,15 @@ pub fn print_report(report: &Report, json: bool) -> ExitCode {
     if json { print_json(report, report.outcome) } else { print(&report.text(), report.outcome) }
 }
 
+/// One JSON document as it is printed, with a line break at its end. What could drive a terminal is escaped in it.
+pub fn json_text(document: &(impl serde::Serialize + ?Sized)) -> serde_json::Result<String> {
+    Ok(escape_json(&serde_json::to_string_pretty(document)?) + "\n")
+}
+
 /// Prints one JSON document.
 pub fn print_json(document: &(impl serde::Serialize + ?Sized), exit: impl Into<ExitCode>) -> ExitCode {
-    match serde_json::to_string_pretty(document) {
-        Ok(text) => print(&(text + "\n"), exit),
+    match json_text(document) {
+        Ok(text) => print(&text, exit),
         Err(error) => {
             complain(&format!("cannot write the report as JSON: {error}"));
             exit.into()

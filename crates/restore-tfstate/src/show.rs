@@ -72,8 +72,11 @@ pub fn shown(site: &Site, entry: &Entry, document: &Document) -> Shown {
 impl Shown {
     /// For people.
     pub fn text(&self) -> String {
-        let mut text =
-            format!("Version {} of the state of {}\n\n", sanitize(&self.version), self.environment);
+        let mut text = format!(
+            "Version {} of the state of {}\n\n",
+            sanitize(&self.version),
+            sanitize(&self.environment)
+        );
         let facts = [
             ("written", self.written.to_string()),
             ("size", format::bytes(self.size)),

@@ -169,7 +169,7 @@ fn look_and_restore(args: &Args, session: &Session<'_>, title: &str) -> anyhow::
 /// The backups of one guest.
 pub fn listed(args: &Args, reached: &nodes::Reached) -> serde_json::Result<String> {
     if args.common.json {
-        return Ok(list::json(reached, args.vmid)? + "\n");
+        return list::json(reached, args.vmid);
     }
     Ok(list::text(&reached.look, args.vmid))
 }

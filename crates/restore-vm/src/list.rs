@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use restore_common::{
+    cli::json_text,
     pve::{Archive, OnServer},
     ui::{self, Table, format},
 };
@@ -50,7 +51,7 @@ const WIDTH: usize = 120;
 pub fn json(reached: &Reached, vmid: restore_common::pve::Vmid) -> serde_json::Result<String> {
     let look = &reached.look;
     let unread = look.unread.iter().map(|(id, reason)| NotListed { what: id.as_str(), reason });
-    serde_json::to_string_pretty(&Listed {
+    json_text(&Listed {
         schema: 1,
         program: "restore-vm",
         vmid,

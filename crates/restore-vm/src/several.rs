@@ -440,14 +440,15 @@ fn text(batch: &Batch) -> String {
     let kept =
         batch.guests.iter().filter(|report| report.outcome == Exit::Done).flat_map(|report| &report.kept);
     let kept: Vec<_> = kept
-        .map(|kept| format!("  {}\n    {}\n    remove: {}\n", kept.what, kept.place, kept.remove))
+        .map(|kept| [&kept.what, &kept.place, &kept.remove].map(|words| ui::sanitize(words)))
+        .map(|[what, place, remove]| format!("  {what}\n    {place}\n    remove: {remove}\n"))
         .collect();
     if !kept.is_empty() {
         text += &format!("\nKept\n{}", kept.concat());
     }
     if !batch.next.is_empty() {
         text.push_str("\nNext\n");
-        batch.next.iter().for_each(|next| text += &format!("  - {next}\n"));
+        batch.next.iter().for_each(|next| text += &format!("  - {}\n", ui::sanitize(next)));
     }
     text
 }

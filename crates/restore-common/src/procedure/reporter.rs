@@ -9,7 +9,7 @@ use std::{
 use console::style;
 
 use super::{CheckResult, CheckStatus, show};
-use crate::ui::{Progress, ProgressMode, format, sanitize, suspended};
+use crate::ui::{Progress, ProgressMode, format, sanitize, sanitize_styled, suspended};
 
 /// Told what happens while a plan is carried out.
 pub trait Reporter {
@@ -61,7 +61,7 @@ impl TerminalReporter {
     fn line(&self, text: &str) {
         if !self.silent {
             // A terminal that is gone must not end the run in its middle.
-            let _ = suspended(|| writeln!(io::stderr(), "{}{text}", self.lead));
+            let _ = suspended(|| writeln!(io::stderr(), "{}{}", self.lead, sanitize_styled(text)));
         }
     }
 

@@ -264,8 +264,9 @@ fn step_line(step: &StepRecord) -> String {
     };
     let took =
         step.seconds.map(|s| format::duration(std::time::Duration::from_secs_f64(s))).unwrap_or_default();
-    let title = console::truncate_str(&step.title, 54, "…").into_owned();
-    format!("  {:<54}  {:<11}  {took:>7}", sanitize(&title), mark)
+    let title = sanitize(&step.title);
+    let title = console::truncate_str(&title, 54, "…");
+    format!("  {title:<54}  {mark:<11}  {took:>7}")
 }
 
 fn show_check(text: &mut String, check: &CheckResult) {

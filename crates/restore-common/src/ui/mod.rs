@@ -16,6 +16,6 @@ pub use color::ColorChoice;
 pub use log::{init_log, level};
 pub use progress::{Progress, ProgressMode, suspended};
 pub use prompt::{Answer, Prompt};
-pub use sanitize::{sanitize, sanitize_lines};
+pub use sanitize::{escape_json, sanitize, sanitize_lines, sanitize_styled};
 pub use secret::Secret;
 pub use table::Table;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::sanitize_styled;
 use crate::interrupt::Interrupt;
 
 /// How often a waiting question looks for Ctrl-C.
@@ -72,7 +73,7 @@ impl Prompt {
             return Answer::Refused;
         }
         // A question that cannot be shown has not been asked.
-        if write!(self.output, "{question}").and_then(|()| self.output.flush()).is_err() {
+        if write!(self.output, "{}", sanitize_styled(question)).and_then(|()| self.output.flush()).is_err() {
             return Answer::Refused;
         }
         if let Some(line) = self.line() {
