@@ -205,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn what_prints_without_end_is_left_and_said() {
+        let shell = LocalShell::new(ROOT, Vec::new());
+        let error = run_all(&shell, &[Command::read("yes")]).unwrap_err().to_string();
+        assert!(error.contains("`yes` prints without end"), "{error}");
+    }
+
+    #[test]
     fn text_that_is_not_utf8_is_replaced() {
         let outputs = run(&[sh("printf 'a\\377b'"), sh("printf 'c\\377d' >&2")]);
         assert_eq!((outputs[0].stdout.as_str(), outputs[1].stderr.as_str()), ("a\u{fffd}b", "c\u{fffd}d"));

@@ -154,43 +154,90 @@ fn always_quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, process::Stdio};
+
     use super::*;
     use proptest::prelude::*;
 
-    /// What `sh` makes of a line: the words that the program was given.
-    fn words_seen_by_sh(line: &str) -> Vec<String> {
-        let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
-        assert!(output.status.success(), "{line}: {output:?}");
+    /// The shells that may read what is sent: that of scripts, which is dash on a node, and the one that people log in to.
+    const SHELLS: [&str; 2] = ["sh", "bash"];
+
+    /// What a shell makes of a line: the words that the program was given. The line comes as a script, since an argument may
+    /// be no longer than 128 KiB. `None` where there is no such shell; `sh` is everywhere.
+    fn words_seen_by(shell: &str, line: &str) -> Option<Vec<String>> {
+        let mut command = std::process::Command::new(shell);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = if shell == "sh" { child.unwrap() } else { child.ok()? };
+        let mut input = child.stdin.take().unwrap();
+        let line = line.to_owned();
+        let feeding = std::thread::spawn(move || input.write_all(line.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        feeding.join().unwrap().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         let mut words: Vec<String> = text.split('\0').map(str::to_owned).collect();
         assert_eq!(words.pop().as_deref(), Some(""), "every word ends with a NUL");
-        words
+        Some(words)
     }
 
+    #[track_caller]
+    fn assert_seen(line: &str, words: &[String]) {
+        for shell in SHELLS {
+            let seen = words_seen_by(shell, line);
+            assert!(seen.as_deref().is_none_or(|seen| seen == words), "{shell} read {seen:?} from {line:?}");
+        }
+    }
+
+    /// What breaks out of a quotation, is expanded, or drives a terminal.
+    const ATTACKS: [&str; 16] = [
+        "'",
+        "'\\''",
+        "\"",
+        "\\",
+        "$(touch /nowhere)",
+        "`touch /nowhere`",
+        "${HOME}$$$1$@",
+        "; touch /nowhere #",
+        "| cat & ",
+        "> /nowhere < /nowhere",
+        "\n",
+        "\r\n\t",
+        "~ * ? [a-z] {a,b} !! !$",
+        "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}2J",
+        "\u{202e}\u{feff}\u{2028}",
+        "-e --help -- -n",
+    ];
+
     fn any_word() -> impl Strategy<Value = String> {
+        let attack = prop::sample::select(&ATTACKS[..]).prop_map(str::to_owned);
         prop_oneof![
             "[^\0]{0,40}",
             "[-a-z'\"\\\\$`(){}*?~!#&;|<> \t\n\r=]{0,20}",
-            Just(String::new()),
-            Just("$(touch /nowhere)".to_owned()),
-            Just("it's ${HOME} `id` \\' \n\u{1b}[31m é 漢 \u{1F600}".to_owned()),
+            prop::collection::vec(prop_oneof![attack, "[^\0]{0,4}"], 0..6).prop_map(|parts| parts.concat()),
         ]
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn any_words_come_back_unchanged(words in prop::collection::vec(any_word(), 1..6)) {
             let command = Command::read("printf").arg("%s\\0").args(words.clone());
-            prop_assert_eq!(words_seen_by_sh(&command.to_string()), words);
+            assert_seen(&command.to_string(), &words);
         }
 
         #[test]
         fn a_pipe_survives_being_quoted_twice(word in any_word()) {
             let command = Command::read("printf").arg("%s\\0").arg(word.clone()).pipe(Command::read("cat"));
-            prop_assert_eq!(words_seen_by_sh(&command.simple()), vec![word]);
+            assert_seen(&command.simple(), &[word]);
         }
+    }
+
+    #[test]
+    fn a_megabyte_of_attacks_is_one_word() {
+        let word = ATTACKS.concat().repeat((1 << 20) / ATTACKS.concat().len());
+        // `printf` is a part of each of these shells, so no limit of the system's holds.
+        assert_seen(&Command::read("printf").arg("%s\\0").arg(word.clone()).to_string(), &[word]);
     }
 
     #[test]

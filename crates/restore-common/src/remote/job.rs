@@ -28,6 +28,9 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(30);
 /// How long the short scripts of this module may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The most that is kept of the report about a job; one is hardly longer than the part of standard error in it.
+const LONGEST_REPORT: usize = 1 << 20;
+
 /// Exit status of scripts that find no such job.
 const MISSING: i32 = 3;
 
@@ -210,6 +213,8 @@ struct Follower<'a> {
     /// What is begun when the job is not there yet.
     command: Option<&'a Command>,
     offset: u64,
+    /// Where the output ended when it was shorter than the report about it. The next look has to get further.
+    short: Option<u64>,
     lines: Lines,
     last: LastLines,
 }
@@ -239,7 +244,8 @@ impl Follower<'_> {
                 })
             }
             Event::Stderr(bytes) => {
-                report.extend_from_slice(bytes);
+                let room = LONGEST_REPORT.saturating_sub(report.len());
+                report.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 ControlFlow::Continue(())
             }
             Event::Quiet => {
@@ -253,6 +259,12 @@ impl Follower<'_> {
         }
         let (ending, size, stderr) = parse_report(shell, job, &ending, report)?;
         if self.offset < size {
+            if self.short == Some(self.offset) {
+                let reason =
+                    format!("the output of `{}` ends after {} of {size} bytes", job.command, self.offset);
+                return Err(protocol(shell, reason));
+            }
+            self.short = Some(self.offset);
             return Ok(None);
         }
         let flow = self.lines.finish(&mut |line| {

@@ -19,6 +19,9 @@ pub(super) struct Script<'a> {
 /// Longest text of a script: libssh2 sends it in one packet, and its packets end at 35,000 bytes.
 pub(super) const LONGEST_SCRIPT: usize = 32_000;
 
+/// The most that a script may print: far more than any answer. A node that never stops must not fill the operator's memory.
+const MOST: usize = 128 << 20;
+
 /// What arrives while a script runs.
 pub(super) enum Event<'a> {
     /// Bytes of its standard output, as they come.
@@ -66,11 +69,11 @@ pub(super) fn collect(shell: &dyn Shell, script: &Script<'_>) -> Result<Printed,
             Event::Stderr(bytes) => stderr.extend_from_slice(bytes),
             Event::Quiet => {}
         }
-        ControlFlow::Continue(())
+        if stdout.len() + stderr.len() > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     match ending {
         Some(ending) => Ok(Printed { ending, stdout, stderr }),
-        None => Err(protocol(shell, "the script was left before its end")),
+        None => Err(protocol(shell, format!("`{}` prints without end", script.shown))),
     }
 }
 
