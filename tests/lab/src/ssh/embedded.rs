@@ -53,11 +53,15 @@ pub enum Act {
 /// Is asked at every moment, while the execution waits.
 type Watcher = Arc<dyn Fn(Moment) -> Act + Send + Sync>;
 
+/// Makes what an execution prints into what is told of it.
+type Liar = Arc<dyn Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync>;
+
 struct Shared {
     options: ServerOptions,
     connections: AtomicUsize,
     executions: AtomicUsize,
     watcher: Mutex<Option<Watcher>>,
+    liar: Mutex<Option<Liar>>,
     /// Cuts every connection that is open.
     cut_all: Notify,
 }
@@ -98,6 +102,7 @@ impl Embedded {
             connections: AtomicUsize::new(0),
             executions: AtomicUsize::new(0),
             watcher: Mutex::new(None),
+            liar: Mutex::new(None),
             cut_all: Notify::new(),
         });
         runtime.spawn(accept(listener, config, Arc::clone(&shared)));
@@ -138,9 +143,20 @@ impl Embedded {
         *self.shared.watcher.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
     }
 
-    /// Cuts every open connection, and counts from the beginning with nobody watching.
+    /// From now on the node lies: what execution K, counted from 1, prints on standard output is told as `liar` makes it. How
+    /// it ended is told as it was.
+    pub fn lie(&self, liar: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'static) {
+        self.set_liar(Some(Arc::new(liar)));
+    }
+
+    fn set_liar(&self, liar: Option<Liar>) {
+        *self.shared.liar.lock().unwrap_or_else(PoisonError::into_inner) = liar;
+    }
+
+    /// Cuts every open connection, and counts from the beginning with nobody watching and no lies.
     pub fn begin_anew(&self) {
         self.set_watcher(None);
+        self.set_liar(None);
         self.cut_now();
         self.shared.connections.store(0, Ordering::SeqCst);
         self.shared.executions.store(0, Ordering::SeqCst);
@@ -312,8 +328,7 @@ impl Execution {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         tokio::spawn(feed(stdin, input));
         let heard = AtomicBool::new(false);
-        let output =
-            async { tokio::join!(self.pass_on(stdout, None, &heard), self.pass_on(stderr, Some(1), &heard)) };
+        let output = async { tokio::join!(self.tell(stdout, &heard), self.pass_on(stderr, Some(1), &heard)) };
         let (passed_on, status) = tokio::join!(output, child.wait());
         // A connection takes a moment to be cut. What ended meanwhile must not be told on it: its output is not whole.
         if passed_on != (true, true) {
@@ -333,6 +348,19 @@ impl Execution {
         let words = b"bash: fork: Cannot allocate memory\n".to_vec();
         let _ = self.handle.extended_data(self.channel, 1, words).await;
         self.end(Some(254), None).await;
+    }
+
+    /// Sends what the execution prints, or what is made of all of it.
+    async fn tell(&self, stdout: Option<tokio::process::ChildStdout>, heard: &AtomicBool) -> bool {
+        let liar = self.shared.liar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(liar) = liar else { return self.pass_on(stdout, None, heard).await };
+        let mut printed = Vec::new();
+        if let Some(mut stdout) = stdout {
+            // What cannot be read was not printed.
+            let _ = stdout.read_to_end(&mut printed).await;
+        }
+        let told = liar(self.number, printed);
+        self.pass_on(Some(&*told), None, heard).await
     }
 
     /// Sends what comes out of a pipe, up to its end. When the client is gone before, the pipe is closed and nothing else
