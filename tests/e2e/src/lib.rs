@@ -14,6 +14,7 @@ use std::{
 
 use restore_lab::{
     lab::{Front, Lab, LabBuilder},
+    secrets,
     ssh::OpenSsh,
 };
 
@@ -33,13 +34,20 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// What is left of a process that ended.
+    /// What is left of a process that ended. Whatever it was about, it told no secret, drove no terminal and did not panic.
+    #[track_caller]
     pub fn new(output: &Output) -> Self {
-        Self {
+        let ran = Self {
             code: output.status.code().unwrap_or(256),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        for said in [&ran.stdout, &ran.stderr] {
+            assert!(secrets::found_in(said).is_none(), "a secret is told: {ran}");
+            assert!(!drives_a_terminal(said), "something acts in a terminal: {ran:?}");
         }
+        assert!(!ran.stderr.contains("panicked at"), "{ran}");
+        ran
     }
 
     /// The report that was printed with `--json`.
@@ -79,6 +87,23 @@ impl std::fmt::Display for Ran {
         let Self { code, stdout, stderr } = self;
         write!(f, "exit {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
     }
+}
+
+/// Whether a text holds more than lines and colours.
+fn drives_a_terminal(text: &str) -> bool {
+    let acts = |part: &str| {
+        let bare = part.split_once('m').filter(|(style, _)| {
+            style.strip_prefix('[').is_some_and(|codes| codes.chars().all(|c| c.is_ascii_digit() || c == ';'))
+        });
+        bare.is_none_or(|(_, rest)| rest.contains(is_control))
+    };
+    let mut parts = text.split('\u{1b}');
+    parts.next().is_some_and(|plain| plain.contains(is_control)) || parts.any(acts)
+}
+
+fn is_control(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
 }
 
 /// Runs `restore-vm` without a terminal.

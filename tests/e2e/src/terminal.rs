@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use restore_lab::secrets;
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -108,6 +109,7 @@ impl Terminal {
         while let Ok((_, bytes)) = self.screen.recv_timeout(Duration::from_millis(500)) {
             self.shown.push_str(&String::from_utf8_lossy(&bytes));
         }
+        assert!(secrets::found_in(&self.shown).is_none(), "a secret is on the screen:\n{}", self.shown);
         Ok((code, self.shown))
     }
 }

@@ -8,6 +8,7 @@
 //! * [`homelab`]: a lab whose monitoring environment Terraform made: MinIO in a container, and a monitoring VM
 //! * [`monitoring`]: what answers on its monitoring VM
 //! * [`s3`]: S3 servers, one that can be broken and a real MinIO
+//! * [`secrets`]: what is searched for in everything that was written, when a lab ends
 //! * [`terraform`]: a Terraform project that keeps its state in one
 
 pub mod guest;
@@ -27,6 +28,8 @@ pub mod monitoring;
 pub mod project;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "s3")]
+pub mod secrets;
 #[cfg(feature = "server")]
 pub mod ssh;
 #[cfg(feature = "s3")]

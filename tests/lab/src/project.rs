@@ -28,6 +28,11 @@ pub(crate) fn common_tfvars(environment: &str, node: &str, address: IpAddr) -> S
     )
 }
 
+/// The login of Terraform's provider.
+pub(crate) fn login_tfvars(token: &str) -> String {
+    format!("\nproxmox_api_token = \"{token}\"\n")
+}
+
 /// The guests of `prod`, or what another environment has in their place.
 pub(crate) fn guests_tfvars(environment: &str, vm: &str, container: &str) -> String {
     match environment {

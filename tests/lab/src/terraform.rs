@@ -16,6 +16,7 @@ pub use crate::project::ENVIRONMENTS;
 use crate::{
     installed, project,
     s3::{Credentials, S3Server},
+    secrets,
 };
 
 /// A secret inside of every state. It should appear nowhere else.
@@ -64,6 +65,12 @@ pub struct Project {
     root: PathBuf,
     credentials: Credentials,
     authority: Option<PathBuf>,
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        secrets::assert_kept(&[self.home.clone(), self.root.clone()]);
+    }
 }
 
 impl Project {

@@ -39,7 +39,9 @@ pub fn ping(address: &str, limit: Duration) -> Ping {
         return Ping::NotAsked(format!("`{}` is not an address", sanitize(address)));
     }
     let mut command = Command::new("ping");
-    command.args(["-c", "1", address]).env("LC_ALL", "C");
+    // It needs nothing else of this program's environment, in which secrets may be.
+    let path = std::env::var_os("PATH").map(|path| ("PATH", path));
+    command.args(["-c", "1", address]).env_clear().envs(path).env("LC_ALL", "C");
     ask(command, limit)
 }
 

@@ -26,7 +26,7 @@ fn no_secret_leaves_its_place() {
     homelab.destroy_minio().unwrap();
     homelab.wait_for_minio(false).unwrap();
     let before = homelab.journal().unwrap().len();
-    let ran = rebuild(&homelab, &["-vv", "--yes"]).exits(0);
+    let ran = rebuild(&homelab, &["-vvv", "--yes"]).exits(0);
     let secrets = [homelab.credentials().secret_key.as_str(), CANARY, "canary-api"];
     let memory = homelab.operator().home().join(".local/state/pve-restore");
     let mut places = vec![("the terminal".to_owned(), ran.to_string())];

@@ -50,7 +50,7 @@ fn no_secret_of_a_state_or_of_the_server_is_told() {
     let mut said = String::new();
     let mut go = |states: &States<Embedded>, words: &[&str], code: i32| {
         let mut command = states.command(words);
-        command.arg("-vv").env("TF_BIN", &program);
+        command.arg("-vvv").env("TF_BIN", &program);
         said += &run(command).exits(code).to_string();
     };
     for words in [

@@ -7,6 +7,7 @@ use crate::{
     installed,
     project::{self, ENVIRONMENTS},
     s3::Credentials,
+    secrets,
 };
 
 /// The provider's program, as `cargo xtask servers` calls it.
@@ -56,11 +57,10 @@ pub(super) fn write(root: &Path, about: &About<'_>) -> io::Result<()> {
             fs::write(folder.join(file), text)?;
         }
         let path = folder.join("terraform.tfvars");
-        let login = format!(
-            "\nproxmox_api_token = \"{}\"\nnetwork_gateway   = \"{}\"\n",
-            about.names.api_token, about.names.node
-        );
+        let gateway = format!("network_gateway = \"{}\"\n", about.names.node);
+        let login = project::login_tfvars(&about.names.api_token) + &gateway;
         let before = fs::read_to_string(&path)?.replace("\nmonitoring = null\n", "");
+        let before = before.replace(&project::login_tfvars(secrets::IN_VARIABLES), "");
         let own = if name == "monitoring" { monitoring(about) } else { String::new() };
         fs::write(path, before + &login + &own)?;
     }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     monitoring::{Options, Place, Stack},
+    secrets::IN_CONFIGURATION,
     sim::{GuestKind, Node, Settings, node::power::BOOT_SIGNATURE, shell::ShellNode},
     ssh::{Embedded, KeyPair, OpenSsh, ServerOptions},
 };
@@ -352,7 +353,8 @@ fn make_guests(node: &Node, addresses: &Addresses, size: u64, data: usize) -> io
     node.write(
         &node.config_path(GuestKind::Vm, VM),
         &format!(
-            "agent: 1\nboot: order=scsi0\ncores: 1\nefidisk0: local-lvm:vm-101-disk-1,efitype=4m,size=4M\n\
+            "agent: 1\nboot: order=scsi0\ncipassword: {IN_CONFIGURATION}\ncores: 1\n\
+             efidisk0: local-lvm:vm-101-disk-1,efitype=4m,size=4M\n\
              ipconfig0: ip={}/8,gw=127.0.0.1\nmemory: 512\nname: prod-web\n\
              net0: virtio=BC:24:11:00:00:65,bridge=vmbr0,firewall=1\nonboot: 1\nostype: l26\n\
              scsi0: local-lvm:vm-101-disk-0,size={}M\nscsihw: virtio-scsi-single\n\

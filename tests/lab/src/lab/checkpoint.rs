@@ -26,13 +26,14 @@ impl Lab {
         Ok(Checkpoint { folder })
     }
 
-    /// Ends what works on the node, puts its files back, forgets what the operator's programs noted, and lets the
+    /// Ends what works on the node, looks for secrets as at the end of a lab, puts the node's files back, forgets what the operator's programs noted, and lets the
     /// embedded server begin anew.
     pub fn go_back(&self, to: &Checkpoint) -> io::Result<()> {
         if let Some(server) = self.server() {
             server.begin_anew();
         }
         end_processes_of(self.root());
+        self.assert_secrets_kept();
         let _paused = self.guests.as_ref().map(Guests::pause);
         fs::remove_dir_all(self.root())?;
         copy(&to.folder.path().join("node"), self.root())?;

@@ -1,6 +1,7 @@
 //! A homelab that fits in a test: a node, an SSH server before it, guests that answer, and an operator's project.
 //!
-//! Everything is on loopback and below one temporary folder, and gone at drop.
+//! Everything is on loopback and below one temporary folder, and gone at drop; before that it is searched for secrets that are
+//! where they do not belong.
 
 mod addresses;
 mod archived;
@@ -38,6 +39,7 @@ use guests::Guests;
 use crate::{
     link::{Link, Way},
     monitoring::Stack,
+    secrets,
     sim::{Node, shell::ShellNode},
     ssh::{Embedded, OpenSsh},
 };
@@ -154,6 +156,14 @@ impl Lab {
         self.stack.as_ref()
     }
 
+    /// Panics when a secret is in what the node was asked, or in what the operator's programs wrote or were called with.
+    #[track_caller]
+    pub(crate) fn assert_secrets_kept(&self) {
+        let operator = [self.operator.home(), self.operator.project()].map(Path::to_owned);
+        secrets::assert_kept(&[self.path("/var/log/pve-sim")]);
+        secrets::assert_kept(&operator);
+    }
+
     /// From now on nobody reaches the node by SSH.
     pub(crate) fn cut_off(&mut self) {
         self.server = None;
@@ -197,6 +207,7 @@ impl Drop for Lab {
         self.server.take();
         self.guests.take();
         faults::end_processes_of(&self.shell.root);
+        self.assert_secrets_kept();
     }
 }
 

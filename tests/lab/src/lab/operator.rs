@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     project::{self, ENVIRONMENTS},
+    secrets,
     ssh::KeyPair,
 };
 
@@ -43,7 +44,9 @@ impl Operator {
         fs::write(ssh.join("known_hosts"), format!("[{ip}]:{port} {}\n", about.host_key))?;
         write_project(&project, about)?;
         let programs = home.join("bin");
-        write_ping(&programs, about.guest_port)?;
+        fs::create_dir_all(&programs)?;
+        write_program(&programs.join("ping"), &ping(about.guest_port))?;
+        write_program(&programs.join("bash"), &noting_bash()?)?;
         let path = std::env::var("PATH").unwrap_or_default();
         Ok(Self { home, project, path: format!("{}:{path}", programs.display()) })
     }
@@ -89,17 +92,34 @@ impl Operator {
             pair("PATH", self.path.clone()),
             pair("TERM", std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned())),
             pair("LC_ALL", "C.UTF-8".to_owned()),
+            pair("TF_VAR_licence", secrets::IN_ENVIRONMENT.to_owned()),
         ]
     }
 }
 
-/// A `ping` for which a guest is there while its port answers: every loopback address answers the real one.
-fn write_ping(programs: &Path, guest_port: u16) -> io::Result<()> {
-    fs::create_dir_all(programs)?;
-    let ping = programs.join("ping");
-    let script = format!("#!/usr/bin/env bash\n(exec 3<>\"/dev/tcp/${{!#}}/{guest_port}\") 2>/dev/null\n");
-    fs::write(&ping, script)?;
-    fs::set_permissions(&ping, fs::Permissions::from_mode(0o755))
+/// A `ping` for which a guest is there while its port answers: every loopback address answers the real one. It notes how it
+/// was called and in which environment, none of which is a secret's place.
+fn ping(guest_port: u16) -> String {
+    format!(
+        "#!/usr/bin/env bash\n{NOTE}\nexport -p >>\"$0.environment\"\n\
+         (exec 3<>\"/dev/tcp/${{!#}}/{guest_port}\") 2>/dev/null\n"
+    )
+}
+
+/// The real `bash`, which notes its arguments first: everybody on the operator's machine can read them.
+fn noting_bash() -> io::Result<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let real = std::env::split_paths(&path).map(|folder| folder.join("bash")).find(|bash| bash.is_file());
+    let real = real.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "bash is not in the path"))?;
+    Ok(format!("#!/bin/sh\n{NOTE}\nexec '{}' \"$@\"\n", real.display()))
+}
+
+/// Notes the arguments beside the program.
+const NOTE: &str = r#"printf '%s\n' "$@" >>"$0.arguments""#;
+
+fn write_program(path: &Path, text: &str) -> io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// One node stands for all three environments, as in a homelab that begins with one machine.
@@ -109,7 +129,8 @@ fn write_project(project: &Path, about: &About<'_>) -> io::Result<()> {
         fs::create_dir_all(&folder)?;
         let common = project::common_tfvars(name, about.node, about.node_address.ip());
         let guests = project::guests_tfvars(name, about.vm_address, about.ct_address);
-        fs::write(folder.join("terraform.tfvars"), common + &guests)?;
+        let login = project::login_tfvars(secrets::IN_VARIABLES);
+        fs::write(folder.join("terraform.tfvars"), common + &guests + &login)?;
     }
     fs::write(
         project.join("restore.toml"),
