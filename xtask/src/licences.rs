@@ -14,8 +14,7 @@ use crate::PROGRAMS;
 
 /// A document with all of them. Fails for a package that names no licence.
 pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
-    let metadata =
-        MetadataCommand::new().current_dir(root).other_options(vec!["--locked".to_owned()]).exec()?;
+    let metadata = metadata(root)?;
     let linked = linked(&metadata)?;
     let mut packages: Vec<&Package> =
         metadata.packages.iter().filter(|package| linked.contains(&package.id)).collect();
@@ -29,8 +28,13 @@ pub(crate) fn text(root: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// What cargo knows of the workspace and of all that it depends on.
+pub(crate) fn metadata(root: &Path) -> anyhow::Result<Metadata> {
+    Ok(MetadataCommand::new().current_dir(root).other_options(vec!["--locked".to_owned()]).exec()?)
+}
+
 /// The programs, and what they depend on. A crate named `…-src` is the code of a C library, which another builds and links.
-fn linked(metadata: &Metadata) -> anyhow::Result<BTreeSet<PackageId>> {
+pub(crate) fn linked(metadata: &Metadata) -> anyhow::Result<BTreeSet<PackageId>> {
     let resolve = metadata.resolve.as_ref().context("cargo resolved nothing")?;
     let is_linked = |kind: DependencyKind, name: &str| {
         kind == DependencyKind::Normal || (kind == DependencyKind::Build && name.ends_with("_src"))

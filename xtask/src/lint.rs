@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{pages, process::Cargo};
+use crate::{pages, process::Cargo, supply};
 
-/// Formatting, clippy, documentation, tables made from the programs, links, the version in the changelog.
+/// Formatting, clippy, documentation, tables made from the programs, links, the version in the changelog, what others wrote.
 pub(crate) fn run(cargo: &Cargo) -> anyhow::Result<()> {
     cargo.run(&["fmt", "--all", "--check"])?;
     let warnings = ["--", "--deny", "warnings"];
@@ -23,6 +23,7 @@ pub(crate) fn run(cargo: &Cargo) -> anyhow::Result<()> {
         wrong.extend(broken_links(&page)?);
     }
     wrong.extend(changelog(cargo.root())?);
+    wrong.extend(supply::check(cargo.root())?);
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }

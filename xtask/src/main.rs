@@ -7,6 +7,7 @@ mod lint;
 mod pages;
 mod process;
 mod servers;
+mod supply;
 
 use std::{env, process::ExitCode, thread};
 
@@ -24,7 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Formatting, clippy with warnings as errors, documentation, links
+    /// Formatting, clippy with warnings as errors, documentation, links, what others wrote
     Lint,
     /// All tests, with a sample of the fault matrix
     Test {
