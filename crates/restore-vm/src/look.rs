@@ -307,9 +307,26 @@ pub struct ArchiveLook {
 pub fn look_into(host: &dyn Host, volid: &VolumeId) -> Result<ArchiveLook, PveError> {
     let commands = [extract_config(volid), path_of(volid)];
     let answers = host.run_all(&commands)?;
-    let config = answers[0].stdout_of(host, &commands[0])?;
-    let path = answers[1].stdout_of(host, &commands[1])?.trim().to_owned();
-    Ok(ArchiveLook { config: GuestConfig::parse(config), path })
+    let config = GuestConfig::parse(answers[0].stdout_of(host, &commands[0])?);
+    if config.settings().next().is_none() {
+        return Err(unreadable(host, &commands[0], "it holds no setting of a guest"));
+    }
+    let path = path_in(host, &commands[1], &answers[1])?;
+    Ok(ArchiveLook { config, path })
+}
+
+/// The path in an answer to [`path_of`]: one line. It becomes a word of commands, which are shown.
+pub fn path_in(host: &dyn Host, command: &Command, answer: &Output) -> Result<String, PveError> {
+    let path = answer.stdout_of(host, command)?.trim();
+    if path.is_empty() || path.contains(char::is_control) {
+        return Err(unreadable(host, command, "it is no path"));
+    }
+    Ok(path.to_owned())
+}
+
+fn unreadable(host: &dyn Host, command: &Command, reason: &str) -> PveError {
+    let (host, command) = (host.name().to_owned(), command.to_string());
+    PveError::Unreadable { host, command, reason: reason.to_owned() }
 }
 
 /// Asks for the configuration inside a backup.

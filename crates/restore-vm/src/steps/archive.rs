@@ -177,19 +177,20 @@ fn is_intact(host: &dyn Host, archive: &Archive) -> Result<bool, HostError> {
     if let Some(server) = &archive.server {
         return Ok(server.finished && server.verification == Verification::Ok);
     }
-    let path = host.run(&look::path_of(&archive.volid))?;
-    if !path.success() || archive.size == 0 {
+    if archive.size == 0 {
         return Ok(false);
     }
-    let path = path.stdout.trim();
-    let output = host.run(&check_command(&archive.name, path).limit(READING))?;
+    let question = look::path_of(&archive.volid);
+    let answer = host.run(&question)?;
+    let Ok(path) = look::path_in(host, &question, &answer) else { return Ok(false) };
+    let output = host.run(&check_command(&archive.name, &path).limit(READING))?;
     if !output.success() {
         return Ok(false);
     }
     match archive.name.kind {
         GuestKind::Qemu => Ok(verify_summary(&output.stdout).is_complete()),
         GuestKind::Lxc if archive.name.compression == Compression::None => {
-            Ok(host.run(&end_of_tar(path))?.stdout.trim() == "0")
+            Ok(host.run(&end_of_tar(&path))?.stdout.trim() == "0")
         }
         GuestKind::Lxc => Ok(true),
     }
