@@ -36,7 +36,7 @@ const WORKSPACE: [&str; 2] = ["unsafe_code = \"forbid\"\n", "overflow-checks = t
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let metadata = licences::metadata(root)?;
     let foreign = || metadata.packages.iter().filter(|package| package.source.is_some());
-    let mut wrong: Vec<String> = foreign().filter_map(|package| objection(package)).collect();
+    let mut wrong: Vec<String> = foreign().filter_map(objection).collect();
     wrong.extend(duplicates(&metadata)?);
     let text = fs::read_to_string(root.join(DOCUMENT)).with_context(|| format!("cannot read {DOCUMENT}"))?;
     wrong.extend(accounted(&direct(&metadata), &table(&text)));
