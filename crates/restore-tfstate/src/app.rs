@@ -1,16 +1,13 @@
 //! The program: which states it is about, and what is done with each.
 
-use std::{cell::RefCell, env, path::PathBuf, process::ExitCode};
+use std::{cell::RefCell, env, process::ExitCode};
 
 use jiff::{Timestamp, tz::TimeZone};
 use restore_common::{
     cli::{complain, journals, print, print_json, print_report},
     homelab::{Environment, Project},
     interrupt::Interrupt,
-    procedure::{
-        Exit, Plan, Problem, Recovery, Report, Reporter, Session, TerminalReporter, carry_out, plan_text,
-        refuse, settled,
-    },
+    procedure::{Exit, Problem, Recovery, Report, Reporter, Session, TerminalReporter, refuse, settled},
     remote::{Host, ReadOnly},
     state::{Diff, Entry},
     terraform::Terraform,
@@ -20,15 +17,14 @@ use serde::Serialize;
 
 use crate::{
     args::Cli,
-    fallback::{self, Fallback},
-    home::{self, Home},
-    imports::{self, Imports, Writing},
-    list, recover,
-    restore::{self, Restoration},
+    decided::Decided,
+    fallback, home, imports, list,
+    pull::{Pulled, pull},
+    recover, restore,
     select::Selector,
     show,
-    site::{DEFAULT_WORKSPACE, Seen, Site},
-    work::{Context, Work, journal_name},
+    site::{DEFAULT_WORKSPACE, Site},
+    work::journal_name,
 };
 
 /// Name of the program.
@@ -77,17 +73,6 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 /// A state that can be worked on, or why not.
 type Found = anyhow::Result<Result<Site, Problem>>;
-
-/// What the look at one state came to.
-enum Decided {
-    Restore(Box<Restoration>, Option<Diff>),
-    Fallback(Box<Fallback>),
-    Home(Box<Home>),
-    Imports(Imports),
-    Settled(String),
-    Refused(Vec<Problem>),
-    Failed(anyhow::Error),
-}
 
 impl Frame<'_> {
     /// The environments that the run is about; else what is wrong with the command line.
@@ -492,49 +477,6 @@ impl Prepared<'_> {
     }
 }
 
-impl Decided {
-    fn plan_text(&self, site: &Site) -> String {
-        match self {
-            Self::Restore(what, diff) => plan_text(&restore::plan(site, what, diff.as_ref()), false),
-            Self::Fallback(what) => plan_text(&fallback::plan(site, what), false),
-            Self::Home(what) => plan_text(&home::plan(site, what), false),
-            Self::Imports(what) => plan_text(&imports::plan(site, what), false),
-            Self::Settled(_) | Self::Refused(_) | Self::Failed(_) => String::new(),
-        }
-    }
-
-    fn carry_out(self, session: &Session<'_>, site: &Site, host: &dyn Host) -> Report {
-        match self {
-            Self::Restore(what, diff) => {
-                let plan = restore::plan(site, &what, diff.as_ref());
-                work(session, plan, Context::new(host, site, *what))
-            }
-            Self::Fallback(what) => {
-                work(session, fallback::plan(site, &what), Context::new(host, site, *what))
-            }
-            Self::Home(what) => work(session, home::plan(site, &what), Context::new(host, site, *what)),
-            Self::Imports(what) => {
-                carry_out(session, imports::plan(site, &what), &mut Writing { host, site, what })
-            }
-            Self::Settled(words) => settled(session, &site.name(), &words),
-            Self::Refused(problems) => refuse(session, &site.name(), problems, None),
-            Self::Failed(error) => refuse(session, &site.name(), Vec::new(), Some(&error)),
-        }
-    }
-}
-
-/// Carries a plan out. A lock that is still held when it is over, because the step that gives it back was not reached, is
-/// given back then.
-fn work<'a, W: Work>(
-    session: &Session<'_>,
-    plan: Plan<Context<'a, W>>,
-    mut context: Context<'a, W>,
-) -> Report {
-    let report = carry_out(session, plan, &mut context);
-    recover::let_go(&mut context);
-    report
-}
-
 /// The reports of several environments as one document.
 #[derive(Serialize)]
 struct Several<'a> {
@@ -550,30 +492,4 @@ fn complain_of(site: &Site, error: &anyhow::Error) {
     if let Some(hint) = restore_common::procedure::hint_of(error) {
         complain(&format!("  hint: {hint}"));
     }
-}
-
-/// A copy that was kept.
-#[derive(Serialize)]
-struct Pulled {
-    environment: String,
-    path: PathBuf,
-    what: String,
-    serial: u64,
-}
-
-fn pull(site: &Site) -> anyhow::Result<Pulled> {
-    let object = site.current()?.ok_or_else(|| {
-        restore_common::procedure::Failure::new(format!("there is no state at {}", site.place()))
-            .hint("`--list` shows whether there are versions of it")
-    })?;
-    let seen = Seen::of(&object.bytes);
-    if seen.summary.is_none() {
-        return Err(restore_common::procedure::Failure::new(format!(
-            "what is at {} is no state",
-            site.place()
-        ))
-        .into());
-    }
-    let path = site.cache.keep(&site.environment, &site.workspace, &object.bytes)?;
-    Ok(Pulled { environment: site.name(), path, what: seen.describe(), serial: seen.serial() })
 }

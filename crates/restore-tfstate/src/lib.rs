@@ -7,10 +7,12 @@
 pub mod app;
 pub mod args;
 pub mod copies;
+mod decided;
 pub mod fallback;
 pub mod home;
 pub mod imports;
 pub mod list;
+mod pull;
 pub mod recover;
 pub mod restore;
 pub mod select;
