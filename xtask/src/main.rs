@@ -78,6 +78,8 @@ enum Task {
     },
     /// Measure every figure that this project promises
     Bench {
+        /// One of its parts, as `restore-vm`, `deep` or `distance`; all of them without a name
+        part: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -133,10 +135,11 @@ fn run(task: Task) -> anyhow::Result<()> {
         }
         Task::Pages => pages::write(&cargo),
         Task::Dist { tried } => dist::run(&cargo, tried),
-        Task::Bench { json } => {
+        Task::Bench { part, json } => {
             cargo.run(&[&["build", "--quiet", "--release"][..], &packages()].concat())?;
             programs(&cargo)?;
-            cargo.program("debug", "restore-bench", if json { &["--json"] } else { &[] })
+            let words: Vec<&str> = part.iter().map(String::as_str).chain(json.then_some("--json")).collect();
+            cargo.program("debug", "restore-bench", &words)
         }
     }
 }
