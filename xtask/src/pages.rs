@@ -20,16 +20,18 @@ pub(crate) fn check(cargo: &Cargo) -> anyhow::Result<()> {
 /// Man pages and completions, laid out as below `/usr/share`.
 pub(crate) fn share(cargo: &Cargo, share: &Path) -> anyhow::Result<()> {
     let folder = share.to_string_lossy();
+    // A package needs nothing else of the workspace.
+    cargo.run(&["build", "--quiet", "--package", "restore-packaging"])?;
     make(cargo, &["man", &format!("{folder}/man/man1")])?;
     make(cargo, &["completions", &folder])
 }
 
 fn tables(cargo: &Cargo, words: &[&str]) -> anyhow::Result<()> {
+    crate::programs(cargo)?;
     let pages = DOCUMENTS.map(|page| cargo.root().join(page).to_string_lossy().into_owned());
     make(cargo, &[&["tables"], words, &pages.each_ref().map(String::as_str)[..]].concat())
 }
 
 fn make(cargo: &Cargo, words: &[&str]) -> anyhow::Result<()> {
-    crate::programs(cargo)?;
     cargo.program("debug", "restore-pages", words)
 }
