@@ -49,6 +49,10 @@ pub(crate) fn run(cargo: &Cargo, tried: bool) -> anyhow::Result<()> {
     }
 }
 
+/// What the C compiler reads first, and where it finds it. By name alone: OpenSSL keeps its compiler's flags.
+const FIRST_READ: &str = "-include openssl_paths.h";
+const READ_FROM: &str = "xtask/src/dist";
+
 /// Builds the programs so that no path of this machine gets into them, and gives their folder.
 fn build(cargo: &Cargo) -> anyhow::Result<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
@@ -60,7 +64,10 @@ fn build(cargo: &Cargo) -> anyhow::Result<PathBuf> {
     // A separator of its own: a path may hold a space.
     let flags = flags.join("\u{1f}");
     let target_text = target.to_string_lossy();
+    let headers = cargo.root().join(READ_FROM);
     let variables = [
+        ("CFLAGS", FIRST_READ),
+        ("CPATH", &*headers.to_string_lossy()),
         ("CARGO_ENCODED_RUSTFLAGS", flags.as_str()),
         ("CARGO_TARGET_DIR", &*target_text),
         ("SOURCE_DATE_EPOCH", &epoch(cargo)?),
