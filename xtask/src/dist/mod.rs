@@ -49,8 +49,9 @@ pub(crate) fn run(cargo: &Cargo, tried: bool) -> anyhow::Result<()> {
     }
 }
 
-/// What the C compiler reads first, and where it finds it. By name alone: OpenSSL keeps its compiler's flags.
-const FIRST_READ: &str = "-include openssl_paths.h";
+/// What the C compiler reads first, and where it finds it. By name alone, since OpenSSL keeps its compiler's flags, and as
+/// one word, since its `Configure` takes every other word for the machine to build for.
+const FIRST_READ: &str = "-includeopenssl_paths.h";
 const READ_FROM: &str = "xtask/src/dist";
 
 /// Builds the programs so that no path of this machine gets into them, and gives their folder.
