@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use hcl::{
     Value,
     edit::{Span as _, parser, structure},
-    eval::{Context, Evaluate as _},
 };
 
-use super::error::{HomelabError, read_text};
+use super::{
+    error::{HomelabError, read_text},
+    value::value_of,
+};
 
 /// Where an environment's state is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +100,7 @@ fn s3(file: &Path, text: &str, block: structure::Block) -> Result<S3Backend, Hom
         let at = attribute.span().map_or(0, |span| span.start);
         let key = attribute.key.as_str().to_owned();
         // Terraform takes only plain values here; what it would refuse is of no use to anybody.
-        let value = hcl::Expression::from(attribute.value).evaluate(&Context::new()).ok();
+        let value = value_of(attribute.value);
         let wrong = |what: &str| HomelabError::at(file, text, at, format!("`{key}` of the backend {what}"));
         let value = value.ok_or_else(|| wrong("is not a plain value"))?;
         let word = |value: &Value| match value {

@@ -21,6 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tfvars;
+mod value;
 
 pub use backend::{Backend, OVERRIDE, S3Backend};
 pub use check::{ADDRESS, Asks, AsksHttp, OwnCheck};

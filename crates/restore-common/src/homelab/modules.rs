@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use hcl::{
-    edit::{parser, structure::Block},
-    eval::{Context, Evaluate as _},
-};
+use hcl::edit::{parser, structure::Block};
 use serde::Deserialize;
 
-use super::error::{HomelabError, read_text};
+use super::{
+    error::{HomelabError, read_text},
+    value::value_of,
+};
 
 /// Modules that call modules that call modules: more than that is a circle.
 const DEEPEST: usize = 8;
@@ -73,9 +73,7 @@ pub fn module_calls(dir: &Path) -> Result<Vec<ModuleCall>, HomelabError> {
         let Some(name) = block.labels.first().map(|label| label.as_str().to_owned()) else { continue };
         let source = block.body.into_attributes().find(|attribute| attribute.key.as_str() == "source");
         // Terraform takes only plain texts here; what it would refuse is of no use to anybody.
-        let source = source.and_then(|attribute| {
-            hcl::Expression::from(attribute.value).evaluate(&Context::new()).ok()?.as_str().map(str::to_owned)
-        });
+        let source = source.and_then(|attribute| value_of(attribute.value)?.as_str().map(str::to_owned));
         calls.extend(source.map(|source| ModuleCall { name, source, file }));
     }
     Ok(calls)

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use hcl::{
-    edit::{parser, structure::Body},
-    eval::{Context, Evaluate as _},
-};
+use hcl::edit::{parser, structure::Body};
 
 use super::{
     error::{HomelabError, read_text},
     modules::blocks,
+    value::value_of,
 };
 
 /// Where Terraform notes which versions of providers it chose.
@@ -55,7 +53,7 @@ impl Requirements {
 
 fn text_of(body: &Body, key: &str) -> Option<String> {
     let attribute = body.attributes().find(|attribute| attribute.key.as_str() == key)?;
-    let value = hcl::Expression::from(attribute.value.clone()).evaluate(&Context::new()).ok()?;
+    let value = value_of(attribute.value.clone())?;
     value.as_str().map(str::to_owned)
 }
 

@@ -206,6 +206,26 @@ fn values_are_data() {
     assert_eq!(environment.guests()[0].address.as_deref(), Some("a'b"));
 }
 
+#[test]
+fn arithmetic_is_done_as_far_as_it_has_a_result() {
+    for endless in [
+        "1 / 0",
+        "1 % (2 - 2)",
+        "-1e308 * 10",
+        "18446744073709551615 + 1",
+        "0 - 18446744073709551615",
+        "[for x in [0] : 1 / x]",
+        "\"${1 / 0}\"",
+    ] {
+        let others = format!("pve_ip = \"10.0.0.1\"\na = {endless}\n");
+        assert_eq!(Tree::new().env("e", &others).only().node().unwrap().address, "10.0.0.1");
+        let message = Tree::new().env("e", &format!("minio = {{ port = {endless} }}\n")).message();
+        assert!(message.contains("`minio` is not a plain value"), "{endless}: {message}");
+    }
+    let sum = "pve_ip = \"10.0.0.1\"\nminio = { ip = \"10.0.0.2\", port = 3 * (3000 + 0) % 9001 }\n";
+    assert_eq!(Tree::new().env("m", sum).only().minio().unwrap().port, 9000);
+}
+
 #[rstest::rstest]
 #[case("a = 1\nb = = 2\n", "e/terraform.tfvars:2:5: ")]
 #[case("a = \"${VAR:?required}\"\n", "e/terraform.tfvars:1:11: ")]

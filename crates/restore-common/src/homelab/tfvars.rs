@@ -9,10 +9,12 @@ use std::{
 use hcl::{
     Value,
     edit::{Span as _, parser, structure},
-    eval::{Context, Evaluate as _},
 };
 
-use super::error::{HomelabError, position, read_text};
+use super::{
+    error::{HomelabError, position, read_text},
+    value::value_of,
+};
 
 /// The values of `terraform.tfvars` and then of each `*.auto.tfvars` by name: for a key in several files the last one
 /// counts, whole.
@@ -64,7 +66,7 @@ impl Tfvars {
                 }
             };
             let key = attribute.key.as_str().to_owned();
-            let value = hcl::Expression::from(attribute.value).evaluate(&Context::new()).ok();
+            let value = value_of(attribute.value);
             let (line, column) = position(text, start);
             let entry = Entry { value, file: file.to_owned(), line, column };
             self.values.insert(key, entry);
