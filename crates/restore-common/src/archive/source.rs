@@ -1,7 +1,8 @@
 //! The bytes of the file: counted, hashed, and watched for the end that the caller wishes.
 
 use std::{
-    io::{self, Read},
+    io::{self, BufRead, Read},
+    mem,
     sync::{
         Arc,
         mpsc::{SyncSender, sync_channel},
@@ -127,10 +128,15 @@ impl<'a, R: Read> Source<'a, R> {
         if self.failure.is_some() {
             return Err(io::Error::other("the file cannot be read on"));
         }
-        let mut chunk = Vec::with_capacity(CHUNK);
-        if let Err(error) = self.input.by_ref().take(CHUNK as u64).read_to_end(&mut chunk) {
-            self.failure = Some(ReadError::Medium(error));
-            return Err(io::Error::other("the file cannot be read on"));
+        // The hasher is done with the last one as a rule, and it is filled again.
+        let mut chunk = Arc::try_unwrap(mem::take(&mut self.chunk)).unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        match fill(&mut self.input, &mut chunk) {
+            Ok(filled) => chunk.truncate(filled),
+            Err(error) => {
+                self.failure = Some(ReadError::Medium(error));
+                return Err(io::Error::other("the file cannot be read on"));
+            }
         }
         self.read += chunk.len() as u64;
         self.chunk = Arc::new(chunk);
@@ -147,6 +153,20 @@ impl<'a, R: Read> Source<'a, R> {
     }
 }
 
+/// Fills the buffer as far as there are bytes, and says how far.
+pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// What the first bytes of a file say that it is.
 fn looks_like(head: &[u8]) -> Option<&'static str> {
     if head.get(USTAR) == Some(b"ustar") {
@@ -158,11 +178,21 @@ fn looks_like(head: &[u8]) -> Option<&'static str> {
 
 impl<R: Read> Read for Source<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for Source<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.used == self.chunk.len() {
             self.refill()?;
         }
-        let count = (&self.chunk[self.used..]).read(buffer)?;
+        Ok(&self.chunk[self.used..])
+    }
+
+    fn consume(&mut self, count: usize) {
         self.used += count;
-        Ok(count)
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn decoder<'s, R: Read>(
     Ok(match compression {
         Compression::None => Box::new(source),
         Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::new(source).map_err(ReadError::Medium)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(ReadError::Medium)?;
             decoder.window_log_max(WINDOW).map_err(ReadError::Medium)?;
             Box::new(decoder)
         }
@@ -29,6 +29,9 @@ pub(super) fn decoder<'s, R: Read>(
         Compression::Bzip2 => return Err(ReadError::Unsupported("bzip2")),
     })
 }
+
+/// Bytes that are skipped at once.
+const SKIPPED: usize = 16 << 10;
 
 /// A stream with a place in it.
 pub(super) struct Stream<R> {
@@ -65,6 +68,21 @@ impl<R: Read> Stream<R> {
         }
         self.at += filled as u64;
         Ok(filled)
+    }
+
+    /// Passes over so many bytes as far as they are there, and says how many were.
+    pub(super) fn skip(&mut self, count: u64) -> Result<u64, Defect> {
+        let mut buffer = [0; SKIPPED];
+        let mut left = count;
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let filled = self.fill(&mut buffer[..wanted])?;
+            left -= filled as u64;
+            if filled < wanted {
+                break;
+            }
+        }
+        Ok(count - left)
     }
 
     /// What a decoder complains about.

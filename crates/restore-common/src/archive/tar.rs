@@ -195,14 +195,9 @@ fn take<R: Read>(stream: &mut Stream<R>, size: u64) -> Result<Vec<u8>, Defect> {
 fn skip<R: Read>(stream: &mut Stream<R>, size: u64) -> Result<(), Defect> {
     let at = stream.at();
     let wrong = || Defect::new(Damage::Damaged, at, "the size of a member makes no sense");
-    let mut left = size.checked_next_multiple_of(BLOCK as u64).ok_or_else(wrong)?;
-    let mut buffer = [0; 16 * BLOCK];
-    while left > 0 {
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        if stream.fill(&mut buffer[..count])? < count {
-            return Err(ends_within(at));
-        }
-        left -= count as u64;
+    let stored = size.checked_next_multiple_of(BLOCK as u64).ok_or_else(wrong)?;
+    if stream.skip(stored)? < stored {
+        return Err(ends_within(at));
     }
     Ok(())
 }

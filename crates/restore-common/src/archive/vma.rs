@@ -232,14 +232,12 @@ fn read_extent<R: Read>(stream: &mut Stream<R>, header: &mut Header) -> Result<O
     let masks =
         (0..SLOTS).filter_map(|slot| Slot::read(&head, slot)).map(|slot| slot.mask.count_ones() as usize);
     let described: usize = masks.sum();
-    let mut block = [0; BLOCK];
-    for number in 0..stored {
-        let filled = stream.fill(&mut block)?;
-        if filled < BLOCK {
-            let (have, need) = (EXTENT_HEADER + number * BLOCK + filled, EXTENT_HEADER + stored * BLOCK);
-            let reason = format!("short vma extent ({have} < {need})");
-            return Err(Defect::new(Damage::Truncated, begin, reason));
-        }
+    let length = (stored * BLOCK) as u64;
+    let passed = stream.skip(length)?;
+    if passed < length {
+        let [have, need] = [passed, length].map(|bytes| EXTENT_HEADER as u64 + bytes);
+        let reason = format!("short vma extent ({have} < {need})");
+        return Err(Defect::new(Damage::Truncated, begin, reason));
     }
     for slot in (0..SLOTS).filter_map(|slot| Slot::read(&head, slot)) {
         slot.check(header).map_err(|reason| Defect::new(Damage::Damaged, begin, reason))?;
@@ -250,7 +248,7 @@ fn read_extent<R: Read>(stream: &mut Stream<R>, header: &mut Header) -> Result<O
     match described.cmp(&stored) {
         std::cmp::Ordering::Less => wrong("vma extent error - missing blocks"),
         std::cmp::Ordering::Greater => wrong("short vma extent - too many blocks"),
-        std::cmp::Ordering::Equal => Ok(Some((stored * BLOCK) as u64)),
+        std::cmp::Ordering::Equal => Ok(Some(length)),
     }
 }
 
