@@ -3,12 +3,12 @@
 #   file NUMBER NAME SIZE MTIME KIND VERDICT WORDS     an archive, or anything else
 #   log NUMBER NAME MTIME finished|failed|unknown WORDS
 # Archives are shared out among a process for each processor. Each reads the beginnings only. An empty field is `-`.
-# To start a program for each of thousands of archives takes longer than all the rest, so one `zstd` gets the first blocks
-# of many archives, each made a whole frame. That can only acquit: whatever is not good that way is asked about by itself.
+# To start a program for each of thousands of archives takes longer than all the rest, so one `zstd` gets the first block
+# of many archives, each made a whole frame. That can only acquit: whatever is not good that way is asked about again, with
+# two blocks, and then by itself.
 use strict;
 use warnings;
 use POSIX ();
-use IO::Uncompress::Gunzip ();
 use Digest::MD5 ();
 
 my $HEAD = 1 << 20;
@@ -153,6 +153,9 @@ sub look_at {
     }
     my ($head, $words) = ($raw, "");
     if ($kind eq "gzip") {
+        # To load it takes longer than to look at a hundred other archives.
+        require IO::Uncompress::Gunzip;
+        no warnings "once";
         my $stream = IO::Uncompress::Gunzip->new($path);
         if ($stream) {
             $head = "";
@@ -173,12 +176,12 @@ sub look_at {
     $report->($kind, $verdict, $said);
 }
 
-# The first two blocks of a zstd stream as a frame of their own, without size and checksum of the whole.
+# The first blocks of a zstd stream as a frame of their own, without size and checksum of the whole.
 sub first_blocks {
-    my ($path) = @_;
+    my ($path, $blocks) = @_;
     open(my $file, "<:raw", $path) or return "";
     my $raw = "";
-    sysread($file, $raw, 2 * ($BLOCK + 3) + 18);
+    sysread($file, $raw, $blocks * ($BLOCK + 3) + 18);
     return "" unless $raw =~ /^\x28\xB5\x2F\xFD/ && length $raw > 9;
     my $flags = ord substr($raw, 4, 1);
     return "" if $flags & 3;
@@ -186,22 +189,23 @@ sub first_blocks {
     my $window = $single ? "\x68" : substr($raw, 5, 1);
     my $at = 5 + ($single ? 0 : 1) + ($single ? 1 : 0, 2, 4, 8)[$flags >> 6];
     my $frame = "\x28\xB5\x2F\xFD\0$window";
-    for my $number (1, 2) {
+    for my $number (1 .. $blocks) {
         return "" if $at + 3 > length $raw;
         my $header = unpack("V", substr($raw, $at, 3) . "\0");
         my ($last, $type, $size) = ($header & 1, $header >> 1 & 3, $header >> 3);
         $size = 1 if $type == 1;
         return "" if $at + 3 + $size > length $raw;
-        $frame .= substr(pack("V", $header | ($number == 2)), 0, 3) . substr($raw, $at + 3, $size);
+        $frame .= substr(pack("V", $header | ($number == $blocks)), 0, 3) . substr($raw, $at + 3, $size);
         $at += 3 + $size;
         last if $last;
     }
     return $frame;
 }
 
-# Archives of zstd, many at a time. What stops the stream, or is not good in it, is looked at by itself.
+# Archives of zstd, many at a time. Gives back those that are not good in the stream, or stop it.
 sub look_at_many {
-    my @tasks = @_;
+    my ($blocks, @tasks) = @_;
+    my @left;
     while (@tasks) {
         open(my $random, "<:raw", "/dev/urandom") or die "/dev/urandom: $!\n";
         sysread($random, my $mark, 32);
@@ -220,7 +224,7 @@ sub look_at_many {
         if (!$feeder) {
             close($out);
             binmode($feed);
-            print $feed first_blocks("$_->[0]/$_->[2]") . $end for @tasks;
+            print $feed first_blocks("$_->[0]/$_->[2]", $blocks) . $end for @tasks;
             close($feed);
             POSIX::_exit(0);
         }
@@ -236,19 +240,21 @@ sub look_at_many {
             my $head = substr($buffer, 0, $at, "");
             substr($buffer, 0, 32, "");
             $from = 0;
-            my ($folder, $number, $name) = @{ shift @tasks };
+            my $task = shift @tasks;
+            my ($folder, $number, $name) = @$task;
             my ($verdict) = verdict_of($name, $head);
             my @stat = lstat("$folder/$name");
             if ($verdict eq "ok" && @stat) {
                 say_line("file", $number, hex_of($name), @stat[7, 9], "zstd", "ok", "-");
             } else {
-                look_at($folder, $number, $name);
+                push @left, $task;
             }
         }
         close($out);
         waitpid($feeder, 0);
-        look_at(@{ shift @tasks }) if @tasks;
+        push @left, shift @tasks if @tasks;
     }
+    return @left;
 }
 
 # The end of a backup's own log.
@@ -289,7 +295,8 @@ for my $worker (0 .. $processors - 1) {
             elsif ($name =~ /^vzdump-(?:qemu|lxc|openvz)-.*\.(?:tar|vma)\.zst$/ && lstat("$folder/$name") && -f _ && -s _) { push @zstd, $tasks[$at] }
             else { look_at($folder, $number, $name) }
         }
-        look_at_many(@zstd);
+        @zstd = look_at_many($_, @zstd) for 1, 2;
+        look_at(@$_) for @zstd;
         POSIX::_exit(0);
     }
     push @children, $child;
