@@ -27,41 +27,91 @@ const UNCHANGED: u32 = 200;
 /// On the node, and on this machine.
 pub fn figures(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
     let one = lab()?;
-    let tests = many(|| seconds_of_zstd(&one))?;
-    let many_lab = lab()?;
-    copies(&many_lab, MANY)?;
+    let several = lab()?;
+    copies(&several, MANY)?;
     let local = |lab: &Lab, jobs: &str| -> Result<Run, Box<dyn Error>> {
         let folder = lab.path("/var/lib/vz").display().to_string();
         read(program, lab, &["--local", &folder, "--jobs", jobs])
     };
     let node = |lab: &Lab, jobs: &str| read(program, lab, &["--deep", "--jobs", jobs]);
+    let zstd = many(|| seconds_of_zstd(&one))?;
+    let plain_two = many(|| two_at_once(&["zstd", "-q", "-t"], &one))?;
+    let piped_two = many(|| two_at_once(&["sh", "-c", "zstd -q -d -c \"$0\" | cat"], &one))?;
     let quick = median(&seconds(&runs(|| read(program, &one, &["--quick"]))?));
-    let deep = runs(|| node(&one, "1"))?;
-    let here = runs(|| local(&one, "1"))?;
-    let share = |runs: &[Run], fixed: f64| -> Vec<f64> {
-        runs.iter().map(|run| median(&tests) / (run.seconds - fixed) * 100.0).collect()
-    };
-    let memory = |runs: &[Run]| runs.iter().map(|run| run.megabytes).collect();
+    let mut figures = vec![
+        Figure::shown("zstd -t of an archive with 1 GiB", "s", zstd),
+        Figure::shown("zstd -t: two at once, of its rate", "times", plain_two),
+        Figure::shown("zstd -dc | cat: two at once, of that rate", "times", piped_two),
+    ];
+    figures.extend(way("deep", quick, [&one, &several], node)?);
+    figures.extend(way("--local", 0.0, [&one, &several], local)?);
+    let again = format!("deep again, {UNCHANGED} archives unchanged");
+    figures.push(Figure::at_most(again, "s", 2.0, seconds(&unchanged(program)?)));
+    Ok(figures)
+}
+
+/// One way to read archives: of a lab with one of them, and of a lab with several, which takes so many seconds for other
+/// things.
+fn way(
+    name: &str,
+    fixed: f64,
+    [one, several]: [&Lab; 2],
+    look: impl Fn(&Lab, &str) -> Result<Run, Box<dyn Error>>,
+) -> Result<Vec<Figure>, Box<dyn Error>> {
+    let single = rates(one, 1, fixed, || look(one, "1"))?;
+    let each = rates(one, MANY, fixed, || look(several, "1"))?;
+    let both = rates(one, MANY, fixed, || look(several, "2"))?;
+    let share = single.iter().map(|rate| rate.of_zstd * 100.0).collect();
+    let memory = [&single, &both].into_iter().flatten().map(|rate| rate.megabytes).collect();
+    let gain = both.iter().zip(&each).map(|(both, each)| both.of_zstd / each.of_zstd).collect();
+    let both = both.iter().map(|rate| rate.of_zstd).collect();
     Ok(vec![
-        Figure::shown("zstd -t of an archive with 1 GiB", "s", tests.clone()),
-        Figure::at_least("deep: rate, of zstd -t's", "%", 90.0, share(&deep, quick)),
-        Figure::at_least("deep: two at once", "times", 1.8, twice(|jobs| node(&many_lab, jobs))?),
-        Figure::at_most("deep: resident memory", "MB", 50.0, memory(&deep)),
-        Figure::at_least("--local: rate, of zstd -t's", "%", 90.0, share(&here, 0.0)),
-        Figure::at_least("--local: two at once", "times", 1.8, twice(|jobs| local(&many_lab, jobs))?),
-        Figure::at_most("--local: resident memory", "MB", 50.0, memory(&here)),
-        Figure::at_most(
-            format!("deep again, {UNCHANGED} archives unchanged"),
-            "s",
-            2.0,
-            seconds(&unchanged(program)?),
-        ),
+        Figure::at_least(format!("{name}: rate, of zstd -t's"), "%", 90.0, share),
+        Figure::at_least(format!("{name}: two at once, of zstd -t's rate"), "times", 1.8, both),
+        Figure::shown(format!("{name}: two at once, of one at a time"), "times", gain),
+        Figure::at_most(format!("{name}: resident memory"), "MB", 50.0, memory),
     ])
 }
 
-/// How many times faster two at once are.
-fn twice(read: impl Fn(&str) -> Result<Run, Box<dyn Error>>) -> Result<Vec<f64>, Box<dyn Error>> {
-    many(|| Ok(read("1")?.seconds / read("2")?.seconds))
+/// One reading beside a `zstd -t` just before it: what else the machine does changes by the minute.
+struct Rate {
+    /// Bytes a second, of those of `zstd -t`.
+    of_zstd: f64,
+    megabytes: f64,
+}
+
+/// Of a look that reads so many archives, and takes so many seconds for other things.
+fn rates(
+    one: &Lab,
+    archives: u32,
+    fixed: f64,
+    look: impl Fn() -> Result<Run, Box<dyn Error>>,
+) -> Result<Vec<Rate>, Box<dyn Error>> {
+    let rate = || {
+        let plain = seconds_of_zstd(one)?;
+        let run = look()?;
+        let of_zstd = plain * f64::from(archives) / (run.seconds - fixed);
+        Ok(Rate { of_zstd, megabytes: run.megabytes })
+    };
+    (0..RUNS).map(|_| rate()).collect()
+}
+
+/// How many times the rate of one `zstd -t` two of these programs have together, each with the archive as its last word.
+fn two_at_once(words: &[&str], lab: &Lab) -> Result<f64, Box<dyn Error>> {
+    let plain = seconds_of_zstd(lab)?;
+    let started = Instant::now();
+    let start = || {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(archive(lab)).stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    };
+    let both = [start()?, start()?];
+    for mut child in both {
+        let status = child.wait()?;
+        if !status.success() {
+            return Err(format!("{}: {status}", words.join(" ")).into());
+        }
+    }
+    Ok(2.0 * plain / started.elapsed().as_secs_f64())
 }
 
 fn lab() -> Result<Lab, Box<dyn Error>> {
