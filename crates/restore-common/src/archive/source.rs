@@ -130,17 +130,15 @@ impl<'a, R: Read> Source<'a, R> {
         }
         // The hasher is done with the last one as a rule, and it is filled again.
         let mut chunk = Arc::try_unwrap(mem::take(&mut self.chunk)).unwrap_or_default();
-        chunk.resize(CHUNK, 0);
-        match fill(&mut self.input, &mut chunk) {
-            Ok(filled) => chunk.truncate(filled),
-            Err(error) => {
-                self.failure = Some(ReadError::Medium(error));
-                return Err(io::Error::other("the file cannot be read on"));
-            }
+        self.used = 0;
+        chunk.clear();
+        chunk.reserve_exact(CHUNK);
+        if let Err(error) = self.input.by_ref().take(CHUNK as u64).read_to_end(&mut chunk) {
+            self.failure = Some(ReadError::Medium(error));
+            return Err(io::Error::other("the file cannot be read on"));
         }
         self.read += chunk.len() as u64;
         self.chunk = Arc::new(chunk);
-        self.used = 0;
         if let Some(chunks) = &self.chunks {
             // It only ends before its sender when it panics, which is told when it is joined.
             let _ = chunks.send(Arc::clone(&self.chunk));
@@ -151,20 +149,6 @@ impl<'a, R: Read> Source<'a, R> {
         }
         Ok(())
     }
-}
-
-/// Fills the buffer as far as there are bytes, and says how far.
-pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// What the first bytes of a file say that it is.
@@ -194,5 +178,39 @@ impl<R: Read> BufRead for Source<'_, R> {
 
     fn consume(&mut self, count: usize) {
         self.used += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+
+    /// A medium that fails behind its first bytes.
+    struct Bad(usize);
+
+    impl Read for Bad {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::Error::other("bad sector"));
+            }
+            let count = buffer.len().min(self.0);
+            self.0 -= count;
+            buffer[..count].fill(1);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn a_medium_that_failed_fails_again_for_who_asks_again() {
+        let mut go_on = |_| ControlFlow::Continue(());
+        let mut source = Source::new(Bad(CHUNK), &mut go_on, None);
+        let mut bytes = vec![0; CHUNK];
+        source.read_exact(&mut bytes).unwrap();
+        for _ in 0..2 {
+            assert!(source.read(&mut bytes).is_err());
+        }
+        assert!(matches!(source.failure(), Some(ReadError::Medium(_))));
     }
 }
