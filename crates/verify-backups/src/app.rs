@@ -33,7 +33,7 @@ use crate::{
     ready,
     report::{self, BucketPart, Level, NodePart, Report, ServicePart},
     running::{self, Known},
-    services, states,
+    services, shared, states,
 };
 
 /// Name of the program.
@@ -144,6 +144,7 @@ fn homelab(frame: &Frame<'_>, ledger: &Ledger) -> anyhow::Result<Homelab> {
         let states = (!cli.no_state).then(|| scope.spawn(|| look_at_states(frame, &project, &environments)));
         let services = cli.full.then(|| scope.spawn(|| services::look(frame, &project, &environments)));
         let mut looked = look(frame, environments.clone())?;
+        shared::once(&mut looked);
         if cli.full {
             running::look(&mut looked, &Known { project: &project, environments: &environments })?;
         }

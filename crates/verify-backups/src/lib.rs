@@ -18,4 +18,5 @@ pub mod ready;
 pub mod report;
 pub mod running;
 pub mod services;
+pub mod shared;
 pub mod states;

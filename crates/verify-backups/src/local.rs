@@ -121,6 +121,7 @@ fn described(path: &Path) -> ArchivePart {
         name: name.clone(),
         ctime: ctime.map_or(0, jiff::Timestamp::as_second),
         size: 0,
+        also_on: Vec::new(),
         verified: None,
         findings: Vec::new(),
     };

@@ -54,13 +54,14 @@ fn archive() -> impl Strategy<Value = ArchivePart> {
         sha256: "0f".repeat(32),
         now,
     }));
-    (words(), option::of(words()), ctime, size, verified, findings()).prop_map(
-        |(id, path, ctime, size, verified, findings)| ArchivePart {
+    (words(), option::of(words()), ctime, size, vec(words(), 0..2), verified, findings()).prop_map(
+        |(id, path, ctime, size, also_on, verified, findings)| ArchivePart {
             id,
             path,
             name: None,
             ctime,
             size,
+            also_on,
             verified,
             findings,
         },

@@ -8,7 +8,9 @@ mod terminal;
 pub mod terraform;
 
 use std::{
-    io,
+    fs,
+    io::{self, Write as _},
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -139,6 +141,20 @@ pub fn start(builder: LabBuilder, front: Front) -> Option<Lab> {
         return None;
     }
     Some(builder.front(front).start().unwrap_or_else(|error| panic!("the lab does not start: {error}")))
+}
+
+/// Makes the node of another lab one of this lab's project, in an environment of this name.
+pub fn join(lab: &Lab, other: &Lab, environment: &str) -> io::Result<()> {
+    let ssh = |lab: &Lab, name: &str| lab.operator().home().join(".ssh").join(name);
+    let identity = format!("  IdentityFile {}\n", ssh(other, "id_ed25519").display());
+    for (name, more) in [("config", identity.as_str()), ("known_hosts", "")] {
+        let mut file = fs::File::options().append(true).open(ssh(lab, name))?;
+        file.write_all((fs::read_to_string(ssh(other, name))? + more).as_bytes())?;
+    }
+    let environment = lab.operator().environment(environment);
+    fs::create_dir_all(&environment)?;
+    let tfvars = |environment: &Path| environment.join("terraform.tfvars");
+    fs::copy(tfvars(&other.operator().environment("lab")), tfvars(&environment)).map(drop)
 }
 
 /// A guest's configuration without what differs after every restore: the numbers of its volumes, and the generation id

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use restore_e2e::{Ran, restore_vm};
+use restore_e2e::{Ran, join, restore_vm};
 use restore_lab::{
     lab::{Lab, LabBuilder},
     sim::{GuestKind, node::settings::Capacity},
@@ -154,10 +154,7 @@ fn a_key_that_the_node_does_not_accept_is_named() {
 /// A homelab whose second environment is another node, with the same guests.
 fn two_nodes() -> (Lab, Lab) {
     let (lab, other) = (Lab::start().unwrap(), Lab::start().unwrap());
-    let identity = format!("  IdentityFile {}\n", ssh_file(&other, "id_ed25519").display());
-    append(ssh_file(&lab, "config"), &(fs::read_to_string(ssh_file(&other, "config")).unwrap() + &identity));
-    append(ssh_file(&lab, "known_hosts"), &fs::read_to_string(ssh_file(&other, "known_hosts")).unwrap());
-    fs::copy(tfvars(&other, "lab"), tfvars(&lab, "lab")).unwrap();
+    join(&lab, &other, "lab").unwrap();
     (lab, other)
 }
 

@@ -1,5 +1,7 @@
 //! What a node says about itself: version, quorum, clock, storages, bridges.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,9 @@ pub struct Storage {
     /// Reachable now.
     #[serde(default, deserialize_with = "json::flag")]
     pub active: bool,
+    /// The same content on every node of the cluster.
+    #[serde(default, deserialize_with = "json::flag")]
+    pub shared: bool,
     #[serde(default, deserialize_with = "json::number")]
     avail: Option<i64>,
     #[serde(default, deserialize_with = "json::number")]
@@ -150,6 +155,23 @@ struct Version {
     version: String,
 }
 
+/// A cluster, by what each of its nodes says alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cluster {
+    /// Its name. Nothing keeps two clusters from having the same one.
+    pub name: String,
+    /// The names of all its nodes.
+    pub nodes: BTreeSet<String>,
+}
+
+impl Cluster {
+    fn of(status: &[StatusEntry]) -> Option<Self> {
+        let name = status.iter().find(|entry| entry.kind == "cluster")?.name.clone();
+        let nodes = status.iter().filter(|entry| entry.kind == "node");
+        Some(Self { name, nodes: nodes.map(|entry| entry.name.clone()).collect() })
+    }
+}
+
 #[derive(Deserialize)]
 struct StatusEntry {
     #[serde(rename = "type")]
@@ -194,6 +216,8 @@ pub struct NodeFacts {
     pub name: NodeName,
     /// Version of Proxmox VE: `8.4.21`.
     pub version: String,
+    /// The cluster that it is in; `None` for a node that stands alone.
+    pub cluster: Option<Cluster>,
     /// Whether the cluster can decide; true on a node that stands alone.
     pub quorate: bool,
     /// Seconds since 1970 on the node's clock, UTC.
@@ -277,6 +301,7 @@ impl NodeFacts {
         Ok(Self {
             name: local.name.parse().map_err(|e| unreadable(host, "/cluster/status", &e))?,
             version: version.version,
+            cluster: Cluster::of(&status),
             quorate: status.iter().find(|e| e.kind == "cluster").is_none_or(|e| e.quorate),
             time,
             utc_offset,

@@ -19,7 +19,7 @@ mod snapshot;
 pub use address::{addresses_command, first_address};
 pub use archive::{Archive, ArchiveName, Compression, LocalTime, archives_in, list_archives};
 pub use config::{Disk, GuestConfig, Property, map_lines};
-pub use facts::{Bridge, HaResource, NodeFacts, Storage, Task, ThinPool, running_state, tasks_in};
+pub use facts::{Bridge, Cluster, HaResource, NodeFacts, Storage, Task, ThinPool, running_state, tasks_in};
 pub use ha::{HaService, ha_sid};
 pub use ids::{GuestKind, IdError, NodeName, StorageId, Vmid, VolumeId};
 pub use jobs::{BackupJob, BackupRun, ask_pools, pools_in};

@@ -22,7 +22,7 @@ use restore_common::{
 };
 
 pub(crate) use limited::Limited;
-pub(crate) use queue::{Stamp, Work, archives, is_fresh, sort, verified_before};
+pub(crate) use queue::{Stamp, Work, archives, is_fresh, on_record, sort, verified_before};
 pub(crate) use reading::{Outcome, changed, file_name};
 
 use crate::{
@@ -60,8 +60,9 @@ pub fn read_nodes(frame: &Frame<'_>, places: &mut [Place<'_>], ledger: &Ledger) 
 pub fn recall(part: &mut NodePart, ledger: &Ledger) {
     let label = part.label.clone();
     for archive in archives(part) {
-        let entry = archive.path.as_ref().and_then(|path| ledger.archive(&label, path));
-        let Some(entry) = entry.filter(|entry| entry.sha256.is_some()) else { continue };
+        let Some(entry) = on_record(ledger, &label, archive).filter(|entry| entry.sha256.is_some()) else {
+            continue;
+        };
         if entry.size == archive.size {
             archive.verified = verified_before(&entry);
         } else {

@@ -48,8 +48,11 @@ pub(super) fn read(run: &Run<'_>, place: &mut Place<'_>) -> anyhow::Result<()> {
 
 /// Asks the node for sizes and times, and chooses what is to be read.
 fn queue_of(run: &Run<'_>, place: &mut Place<'_>) -> Result<Vec<Work>, PveError> {
-    let Some(command) = queue::stamps_command(place.part) else { return Ok(Vec::new()) };
-    let output = ReadOnly(place.host).run(&command)?;
+    let folders = queue::folders(place.part);
+    if folders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let output = ReadOnly(place.host).run(&queue::stamps_command(&folders))?;
     let stamps = queue::stamps(&output);
     let label = place.part.label.clone();
     let mut queue = Vec::new();
@@ -61,7 +64,7 @@ fn queue_of(run: &Run<'_>, place: &mut Place<'_>) -> Result<Vec<Work>, PveError>
         }
         // What is not there, or is empty, the look at the listing has told.
         let Some(stamp) = stamps.get(path).filter(|stamp| stamp.size > 0) else { continue };
-        let before = run.ledger.archive(&label, path);
+        let before = queue::on_record(run.ledger, &label, archive);
         if run.wanted(stamp, before.as_ref()) {
             queue.push(Work {
                 index,
@@ -75,7 +78,7 @@ fn queue_of(run: &Run<'_>, place: &mut Place<'_>) -> Result<Vec<Work>, PveError>
             archive.verified = before.as_ref().and_then(verified_before);
         }
     }
-    let present = |path: &str| stamps.contains_key(path);
+    let present = |path: &str| !queue::is_gone(path, &folders, &stamps);
     if !run.frame.cli.common.dry_run
         && output.success()
         && let Err(error) = run.ledger.forget_gone(&label, &present, Timestamp::now())

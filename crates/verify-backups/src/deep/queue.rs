@@ -1,6 +1,10 @@
 //! Which archives are read, and in which order.
 
-use std::{cmp::Reverse, collections::HashMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use restore_common::{
@@ -9,7 +13,7 @@ use restore_common::{
 };
 
 use crate::{
-    ledger::{Entry, Verdict},
+    ledger::{Entry, Ledger, Verdict},
     report::{ArchivePart, NodePart, Verified},
 };
 
@@ -39,18 +43,20 @@ pub(crate) fn archives(part: &mut NodePart) -> impl Iterator<Item = &mut Archive
     guests.chain(&mut part.others)
 }
 
-/// The command that asks for the size and time of every file in the folders of these archives.
-pub(super) fn stamps_command(part: &mut NodePart) -> Option<Command> {
-    let folder =
-        |archive: &mut ArchivePart| archive.path.as_ref()?.rsplit_once('/').map(|(f, _)| f.to_owned());
-    let mut folders: Vec<String> = archives(part).filter_map(folder).collect();
-    folders.sort();
-    folders.dedup();
-    if folders.is_empty() {
-        return None;
-    }
+/// The folders of these archives.
+pub(super) fn folders(part: &mut NodePart) -> BTreeSet<String> {
+    let folder = |archive: &mut ArchivePart| folder_of(archive.path.as_ref()?).map(str::to_owned);
+    archives(part).filter_map(folder).collect()
+}
+
+fn folder_of(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(folder, _)| folder)
+}
+
+/// The command that asks for the size and time of every file in these folders.
+pub(super) fn stamps_command(folders: &BTreeSet<String>) -> Command {
     let which = ["-maxdepth", "1", "-type", "f", "-name", "vzdump-*", "-printf", r"%s %T@ %p\n"];
-    Some(Command::read("find").arg("-L").args(folders).args(which))
+    Command::read("find").arg("-L").args(folders).args(which)
 }
 
 /// Reads the answer. A folder that is not there makes `find` fail, and the others are told all the same.
@@ -63,12 +69,24 @@ pub(super) fn stamps(output: &Output) -> HashMap<String, Stamp> {
     output.stdout.lines().filter_map(stamp).collect()
 }
 
+/// Whether a file is known to be gone. `--storage` leaves folders out: what is in those is not.
+pub(super) fn is_gone(path: &str, asked: &BTreeSet<String>, stamps: &HashMap<String, Stamp>) -> bool {
+    folder_of(path).is_some_and(|folder| asked.contains(folder)) && !stamps.contains_key(path)
+}
+
 /// Whether a verification that is on record is enough: of the same size and time, good, and not older than so many days.
 pub(crate) fn is_fresh(entry: &Entry, stamp: &Stamp, days: u32, now: Timestamp) -> bool {
     let age = Duration::try_from(now.duration_since(entry.when)).unwrap_or_default();
     entry.verdict == Verdict::Good
         && entry.is_about(stamp.size, &stamp.mtime)
         && age <= Duration::from_secs(u64::from(days) * 86_400)
+}
+
+/// What the ledger has of an archive last, by whichever of the nodes that share it.
+pub(crate) fn on_record(ledger: &Ledger, label: &str, archive: &ArchivePart) -> Option<Entry> {
+    let path = archive.path.as_ref()?;
+    let labels = archive.also_on.iter().map(String::as_str).chain([label]);
+    labels.filter_map(|label| ledger.archive(label, path)).max_by_key(|entry| entry.when)
 }
 
 /// That an archive was found good earlier, as the report has it.
@@ -106,6 +124,14 @@ mod tests {
         let name = ArchiveName::parse("vzdump-qemu-101-2026_01_30-01_00_04.vma").unwrap();
         let stamp = Stamp { size: 1, mtime: "1.5".to_owned() };
         Work { index, name, path: String::new(), stamp, ctime, before }
+    }
+
+    #[test]
+    fn only_what_was_asked_for_can_be_gone() {
+        let asked = BTreeSet::from(["/a/dump".to_owned()]);
+        let stamps = HashMap::from([("/a/dump/1".to_owned(), Stamp { size: 1, mtime: "1.5".to_owned() })]);
+        let gone = ["/a/dump/1", "/a/dump/2", "/b/dump/3"].map(|path| is_gone(path, &asked, &stamps));
+        assert_eq!(gone, [false, true, false]);
     }
 
     #[test]

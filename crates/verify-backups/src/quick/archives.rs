@@ -78,6 +78,7 @@ fn listed(look: &Look, shelves: &[Shelf<'_>], archive: &Archive) -> ArchivePart 
         name: Some(archive.name.clone()),
         ctime: archive.ctime,
         size: archive.size,
+        also_on: Vec::new(),
         verified: None,
         findings,
     }
@@ -149,6 +150,7 @@ fn unlisted(look: &Look, shelf: &Shelf<'_>, file: &FileSeen) -> Option<ArchivePa
         name,
         ctime: file.mtime,
         size: file.size,
+        also_on: Vec::new(),
         verified: None,
         findings: vec![finding],
     })
@@ -189,6 +191,7 @@ fn vanished(look: &Look, shelf: &Shelf<'_>, log: &LogSeen) -> Option<ArchivePart
         name: Some(name),
         ctime: log.mtime,
         size: 0,
+        also_on: Vec::new(),
         verified: None,
         findings: vec![Finding::new(&codes::MISSING, format!("{path} says that it was finished"))],
     })

@@ -113,6 +113,7 @@ fn archive(archive: &ArchivePart) -> Value {
         "path": archive.path,
         "ctime": archive.ctime,
         "bytes": archive.size,
+        "also_on": archive.also_on,
         "verified": verified,
         "findings": findings(&archive.findings),
     })

@@ -104,6 +104,8 @@ pub struct ArchivePart {
     pub ctime: i64,
     /// Bytes.
     pub size: u64,
+    /// Other nodes that list the very same one, on a storage that the cluster shares.
+    pub also_on: Vec<String>,
     /// The last time every byte was read and found good, in this run or an earlier one.
     pub verified: Option<Verified>,
     /// What is wrong with it.

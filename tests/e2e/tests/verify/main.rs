@@ -13,4 +13,5 @@ mod readings;
 mod ready;
 mod report;
 mod secrets;
+mod shared;
 mod states;

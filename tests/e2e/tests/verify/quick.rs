@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use restore_e2e::{Ran, verify_backups};
+use restore_e2e::{Ran, join, verify_backups};
 use restore_lab::{
     lab::{Lab, LabBuilder},
     sim::{backup_server::Verification, compress::Compression},
@@ -218,16 +218,7 @@ fn a_node_that_cannot_be_reached_is_an_error_and_the_others_are_checked() {
 #[test]
 fn two_nodes_are_looked_at_in_one_run() {
     let (lab, other) = (forty(), LabBuilder::new().small().file("/etc/pve/jobs.cfg", JOB).start().unwrap());
-    let ssh = |lab: &Lab, name: &str| lab.operator().home().join(".ssh").join(name);
-    let add = |name: &str, more: &str| {
-        let text =
-            fs::read_to_string(ssh(&lab, name)).unwrap() + &fs::read_to_string(ssh(&other, name)).unwrap();
-        fs::write(ssh(&lab, name), text + more).unwrap();
-    };
-    add("config", &format!("  IdentityFile {}\n", ssh(&other, "id_ed25519").display()));
-    add("known_hosts", "");
-    let tfvars = |lab: &Lab| lab.operator().environment("lab").join("terraform.tfvars");
-    fs::copy(tfvars(&other), tfvars(&lab)).unwrap();
+    join(&lab, &other, "lab").unwrap();
     fs::write(other.archive("vzdump-qemu-101-2026_01_30-01_00_04.vma.zst"), "").unwrap();
     let _ = quick(&lab).exits(2).says("archive-empty").says("2 nodes, 4 guests, 44 backups: 1 error");
     let _ = verify_backups(&lab, &["--env", "prod", "--max-age", "90000d"]).exits(0).says("1 node");

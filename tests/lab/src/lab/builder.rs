@@ -59,6 +59,8 @@ pub struct LabBuilder {
     data: usize,
     /// Whether the system disk holds data up to its end.
     filled: bool,
+    /// The name of the node.
+    node: &'static str,
 }
 
 impl Default for LabBuilder {
@@ -84,7 +86,15 @@ impl LabBuilder {
             disk: DISK_SIZE,
             data: 1 << 20,
             filled: false,
+            node: NODE,
         }
+    }
+
+    /// Another name for the node.
+    #[must_use]
+    pub fn node(mut self, name: &'static str) -> Self {
+        self.node = name;
+        self
     }
 
     /// Adds small VMs with these numbers. They have no address and are not started.
@@ -180,9 +190,9 @@ impl LabBuilder {
         let shell = ShellNode {
             root: folder.path().join("node"),
             version: self.version.to_string(),
-            name: NODE.to_owned(),
+            name: self.node.to_owned(),
         };
-        lay_out(&shell.root, &addresses, &self.storages)?;
+        lay_out(&shell.root, self.node, &addresses, &self.storages)?;
         shell.link_programs(&simulator)?;
         let node = Node::open(&shell.root, self.version)?;
         make_guests(&node, &addresses, self.disk, self.data)?;
@@ -255,7 +265,7 @@ impl LabBuilder {
             folder.path(),
             &client_key,
             &About {
-                node: NODE,
+                node: self.node,
                 node_address: address,
                 host_key: &host_key.public_line()?,
                 user: &user,
@@ -302,7 +312,7 @@ impl LabBuilder {
     }
 }
 
-fn lay_out(root: &Path, addresses: &Addresses, storages: &str) -> io::Result<()> {
+fn lay_out(root: &Path, name: &str, addresses: &Addresses, storages: &str) -> io::Result<()> {
     let folders = [
         "root",
         "var/lib/vz/dump",
@@ -317,11 +327,11 @@ fn lay_out(root: &Path, addresses: &Addresses, storages: &str) -> io::Result<()>
         fs::create_dir_all(root.join(folder))?;
     }
     for kind in [GuestKind::Vm, GuestKind::Ct] {
-        let real = root.join("etc/pve/nodes").join(NODE).join(kind.folder());
+        let real = root.join("etc/pve/nodes").join(name).join(kind.folder());
         fs::create_dir_all(&real)?;
         // As on a real node, the short path is a link into the node's own folder.
         std::os::unix::fs::symlink(
-            Path::new("nodes").join(NODE).join(kind.folder()),
+            Path::new("nodes").join(name).join(kind.folder()),
             root.join("etc/pve").join(kind.folder()),
         )?;
     }
@@ -342,9 +352,9 @@ fn lay_out(root: &Path, addresses: &Addresses, storages: &str) -> io::Result<()>
             addresses.node
         ),
     )?;
-    fs::write(root.join("etc/hostname"), format!("{NODE}\n"))?;
+    fs::write(root.join("etc/hostname"), format!("{name}\n"))?;
     let settings =
-        Settings { node: NODE.to_owned(), header_timeout_ms: 2_000, time_divisor: 60, ..Settings::default() };
+        Settings { node: name.to_owned(), header_timeout_ms: 2_000, time_divisor: 60, ..Settings::default() };
     settings.write(root)
 }
 

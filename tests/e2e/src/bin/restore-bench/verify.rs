@@ -2,13 +2,13 @@
 
 use std::{
     error::Error,
-    fs::{self, OpenOptions},
-    io::Write as _,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
 
+use restore_e2e::join;
 use restore_lab::lab::{Front, Lab, LabBuilder};
 
 use crate::{
@@ -112,20 +112,8 @@ fn several_nodes(program: &Path, pvesh_ms: u64) -> Result<(Vec<f64>, Vec<f64>), 
 /// Nodes with archives; all of them are environments of the first one's project.
 pub fn large_homelab(nodes: u32) -> Result<Vec<Lab>, Box<dyn Error>> {
     let labs: Vec<Lab> = (0..nodes).map(|_| node_with(EACH)).collect::<Result<_, _>>()?;
-    let first = &labs[0];
     for (number, other) in labs.iter().enumerate().skip(1) {
-        let ssh = |lab: &Lab, name: &str| -> PathBuf { lab.operator().home().join(".ssh").join(name) };
-        let identity = format!("  IdentityFile {}\n", ssh(other, "id_ed25519").display());
-        append(&ssh(first, "config"), &(fs::read_to_string(ssh(other, "config"))? + &identity))?;
-        append(&ssh(first, "known_hosts"), &fs::read_to_string(ssh(other, "known_hosts"))?)?;
-        let environment = first.operator().environment(&format!("node{number}"));
-        fs::create_dir_all(&environment)?;
-        let tfvars = other.operator().environment("lab").join("terraform.tfvars");
-        fs::copy(tfvars, environment.join("terraform.tfvars"))?;
+        join(&labs[0], other, &format!("node{number}"))?;
     }
     Ok(labs)
-}
-
-fn append(file: &Path, text: &str) -> std::io::Result<()> {
-    OpenOptions::new().append(true).open(file)?.write_all(text.as_bytes())
 }
