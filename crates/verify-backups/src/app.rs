@@ -206,13 +206,15 @@ fn look(frame: &Frame<'_>, environments: Vec<Environment>) -> anyhow::Result<Vec
         max_age: cli.max_age,
     };
     let common = cli.common.clone();
+    let asked = scope.clone();
     let looked = unless_interrupted(&frame.interrupt, move || {
-        nodes::look(connect_all(&common, &environments, &scope.nodes)?, &scope)
+        nodes::look(connect_all(&common, &environments, &asked.nodes)?, &asked)
     })?;
     if looked.is_empty() {
         let names: Vec<_> = cli.node.iter().map(ToString::to_string).collect();
         anyhow::bail!("no node of the project is named {}", names.join(" or "));
     }
+    nodes::all_known(&looked, &scope)?;
     Ok(looked)
 }
 

@@ -49,6 +49,7 @@ pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<No
             None => part.others.push(archive),
         }
     }
+    nothing_missed(&dir, &guests, vmids, &part)?;
     part.guests = guests.into_values().collect();
     for guest in &mut part.guests {
         guest.archives.sort_by_key(|archive| std::cmp::Reverse(archive.ctime));
@@ -59,6 +60,24 @@ pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<No
         recall(&mut part, ledger);
     }
     Ok(part)
+}
+
+/// Refuses a folder without any backup, and a guest without one in it: a disk that is not mounted, or a slip of the finger,
+/// must not look like good news.
+fn nothing_missed(
+    dir: &Path,
+    guests: &BTreeMap<Vmid, GuestPart>,
+    vmids: &[Vmid],
+    part: &NodePart,
+) -> anyhow::Result<()> {
+    let place = format!("`{}` or its folder `dump`", dir.display());
+    if let Some(vmid) = vmids.iter().find(|vmid| !guests.contains_key(vmid)) {
+        anyhow::bail!("there is no backup of guest {vmid} in {place}");
+    }
+    if guests.is_empty() && part.others.is_empty() {
+        anyhow::bail!("there is no backup in {place}; is the disk that should be there mounted?");
+    }
+    Ok(())
 }
 
 /// The guest that a file is a backup of.

@@ -1,5 +1,7 @@
 //! Every node at the same time: one connection each, looked at, and put into the report.
 
+use std::collections::BTreeSet;
+
 use restore_common::{
     contact::{Contact, at_once},
     homelab::NodeRef,
@@ -12,7 +14,7 @@ use crate::{
     coverage::{self, Wish},
     drill::mark::Mark,
     finding::Finding,
-    quick::{GuestNow, Look, archives},
+    quick::{GuestNow, Look, archives, backup_storages},
     report::{ArchivePart, GuestPart, NodePart},
 };
 
@@ -54,6 +56,32 @@ pub fn look(contacts: Vec<Contact>, scope: &Scope) -> anyhow::Result<Vec<Looked>
         Err(words) => Some(Looked { part: silent(&contact, words), contact, look: None }),
     });
     Ok(looked.collect())
+}
+
+/// Refuses numbers and storages that nobody knows: a slip of the finger must not look like good news. While a node is silent,
+/// which is an error of its own, it may be the one that knows them.
+pub fn all_known(looked: &[Looked], scope: &Scope) -> anyhow::Result<()> {
+    let looks: Vec<&Look> = looked.iter().filter_map(|looked| looked.look.as_ref()).collect();
+    if looks.len() < looked.len() {
+        return Ok(());
+    }
+    let knows = |part: &NodePart, vmid: Vmid| {
+        let left = |other: &ArchivePart| other.name.as_ref().is_some_and(|name| name.vmid == vmid);
+        part.guests.iter().any(|guest| guest.vmid == vmid) || part.others.iter().any(left)
+    };
+    if let Some(vmid) = scope.vmids.iter().find(|vmid| !looked.iter().any(|l| knows(&l.part, **vmid))) {
+        let labels: Vec<_> = looked.iter().map(|looked| looked.part.label.as_str()).collect();
+        anyhow::bail!("no node has a guest {vmid} or a backup of it (asked: {})", labels.join(", "));
+    }
+    let storages = || looks.iter().flat_map(|look| backup_storages(&look.facts, None)).map(|s| &s.id);
+    if let Some(storage) = &scope.storage
+        && !storages().any(|id| id == storage)
+    {
+        let known: BTreeSet<_> = storages().map(StorageId::as_str).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        anyhow::bail!("no node keeps backups on a storage `{storage}`; there are: {known}");
+    }
+    Ok(())
 }
 
 fn said(error: &PveError) -> String {

@@ -99,6 +99,18 @@ fn a_folder_that_is_not_there_is_an_error() {
 }
 
 #[test]
+fn a_disk_that_is_not_mounted_is_no_good_news() {
+    let lab = LabBuilder::new().small().start().unwrap();
+    fs::create_dir_all(lab.path("/mnt/usb/dump")).unwrap();
+    let look = |folder: &str, more: &[&str]| {
+        let folder = lab.path(folder).display().to_string();
+        verify_backups(&lab, &[&["--local", folder.as_str()], more].concat()).exits(2)
+    };
+    let _ = look("/mnt/usb", &[]).says("there is no backup in `").says("mounted?");
+    let _ = look("/var/lib/vz", &["--vmid", "999"]).says("there is no backup of guest 999 in `");
+}
+
+#[test]
 fn only_the_guests_that_were_asked_for_are_looked_at() {
     let lab = LabBuilder::new().small().start().unwrap();
     lab.truncate_archive(&packed(VM, "zstd"), 50).unwrap();

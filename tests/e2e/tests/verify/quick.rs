@@ -212,7 +212,19 @@ fn a_node_that_cannot_be_reached_is_an_error_and_the_others_are_checked() {
     let ran = quick(&lab).exits(2).says("could-not-check").says(NOBODY);
     let _ = ran.says("2 nodes, 2 guests, 4 backups: 1 error");
     let _ = verify_backups(&lab, &["--node", "pve-prod", "--max-age", "90000d"]).says("1 node, 2 guests");
+    // The silent one may know it.
+    let _ = verify_backups(&lab, &["--vmid", "999", "--no-state"]).exits(2).says("2 nodes, 0 guests");
     let _ = verify_backups(&lab, &["--node", "nobody"]).exits(2).says("nobody");
+}
+
+#[rstest::rstest]
+#[case::guest(&["--vmid", "101", "--vmid", "999"], "no node has a guest 999 or a backup of it (asked: pve-prod")]
+#[case::storage(&["--storage", "nas"], "no node keeps backups on a storage `nas`; there are: local")]
+#[case::no_storage_of_backups(&["--storage", "local-lvm"], "there are: local")]
+fn what_nobody_knows_is_no_good_news(#[case] words: &[&str], #[case] said: &str) {
+    let lab = LabBuilder::new().small().file("/etc/pve/jobs.cfg", JOB).start().unwrap();
+    let words: Vec<&str> = ["--no-state", "--max-age", "90000d"].iter().chain(words).copied().collect();
+    let _ = verify_backups(&lab, &words).exits(2).says(said);
 }
 
 #[test]

@@ -35,7 +35,8 @@ fn the_json_is_what_its_schema_says() {
         serde_json::from_slice(&fs::read(docs("schema/verify-backups.schema.json")).unwrap()).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let lab = broken_lab();
-    for words in [&["--json"][..], &["--json", "--deep"], &["--json", "--local", "."]] {
+    let folder = lab.path("/var/lib/vz").display().to_string();
+    for words in [&["--json"][..], &["--json", "--deep"], &["--json", "--local", &folder]] {
         let mut report = verify_backups(&lab, words).report();
         let wrong: Vec<String> =
             schema.iter_errors(&report).map(|error| format!("{}: {error}", error.instance_path())).collect();

@@ -31,8 +31,18 @@ pub const RUNS: usize = 5;
 /// What one call of `pvesh` takes on a real node, most of it to load its modules.
 pub const PVESH_MS: u64 = 1_000;
 
+/// Exit code of bad usage, as that of the programs.
+const USAGE: u8 = 64;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word.starts_with('-') && word != "--json") {
+        eprintln!(
+            "usage: restore-bench [--json] [PART]\n\nparts: {}",
+            PARTS.map(|(name, _)| name).join(", ")
+        );
+        return ExitCode::from(USAGE);
+    }
     let json = words.iter().any(|word| word == "--json");
     let only = words.iter().find(|word| !word.starts_with('-'));
     match measure(only.map(String::as_str)) {
