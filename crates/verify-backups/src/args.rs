@@ -10,12 +10,12 @@ use restore_common::{
 
 const EXAMPLES: &str = "\
 Examples:
-  verify-backups                      every node: what is there, how old, what is missing
+  verify-backups                      what there is, its age, what is missing
   verify-backups --deep --jobs 2      read every archive to its end, on the node
   verify-backups --deep --skip-verified 7 --max-duration 2h
   verify-backups --local /mnt/usb     the same for a folder of this machine
   verify-backups --ready              is all here that a disaster needs?
-  verify-backups --drill 101          prove it: restore a copy, start it, destroy it
+  verify-backups --drill 101          prove it: restore, start, destroy a copy
 ";
 
 const EXITS: &str = "\

@@ -56,6 +56,13 @@ fn ctrl_c_at_the_question_changes_nothing() {
     assert_eq!(lab.inventory().unwrap(), before);
 }
 
+/// The bars that were drawn on a terminal of 80 columns, with what fills them up.
+fn bars(screen: &str) -> Vec<String> {
+    let plain = console::strip_ansi_codes(screen).into_owned();
+    let is_bar = |line: &&str| line.starts_with(|c| ('\u{2801}'..='\u{28ff}').contains(&c));
+    plain.split(['\r', '\n']).filter(is_bar).map(str::to_owned).collect()
+}
+
 #[test]
 fn ctrl_c_during_the_restore_rolls_back() {
     let lab = Lab::start().unwrap();
@@ -71,6 +78,8 @@ fn ctrl_c_during_the_restore_rolls_back() {
     let (code, screen) = terminal.finish().unwrap();
     assert_eq!(code, 130, "{screen}");
     assert!(screen.contains("rolled back"), "{screen}");
+    let widest = bars(&screen).iter().map(|bar| bar.chars().count()).max();
+    assert!(widest.is_some_and(|columns| columns <= 78), "no room for the echo of Ctrl-C: {screen}");
     assert_eq!(hash(), before, "{screen}");
     assert_eq!(restore_vm(&lab, &["101", "--force"]).code, 0, "it can be run again");
 }

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
 use super::{format, sanitize};
 
@@ -38,9 +39,64 @@ impl ProgressMode {
     }
 }
 
+/// Columns that stay free behind a bar. A terminal echoes Ctrl-C as `^C`: behind a full line that begins another one, and the
+/// bars are not found again when they are to be cleared.
+const ECHO: u16 = 4;
+
+/// How often bars are drawn anew in a second, at most.
+const RATE: u8 = 20;
+
 /// The bars that are on the screen: one for each piece of work that goes on at the same time.
-static SCREEN: LazyLock<MultiProgress> =
-    LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+static SCREEN: LazyLock<MultiProgress> = LazyLock::new(|| {
+    let screen = Box::new(Narrow(Term::stderr()));
+    MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(screen, RATE))
+});
+
+/// A terminal without its last columns.
+#[derive(Debug)]
+struct Narrow(Term);
+
+impl TermLike for Narrow {
+    fn width(&self) -> u16 {
+        TermLike::width(&self.0).saturating_sub(ECHO).max(1)
+    }
+
+    fn height(&self) -> u16 {
+        TermLike::height(&self.0)
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_left(n)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        TermLike::flush(&self.0)
+    }
+}
 
 /// Runs `write` with the bars, if there are any, out of the way.
 pub fn suspended<T>(write: impl FnOnce() -> T) -> T {
