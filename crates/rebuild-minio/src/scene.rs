@@ -3,9 +3,10 @@
 use std::env;
 
 use restore_common::{
-    homelab::{Environment, Minio, ModuleCall, Project, module_calls},
+    homelab::{Environment, Minio, ModuleCall, Project},
     procedure::Problem,
     s3::{Credentials, Endpoint, Server},
+    terraform::find_call,
     ui::sanitize,
 };
 use restore_tfstate::site::Site;
@@ -100,42 +101,9 @@ impl Scene {
         guest.map_or("monitoring-minio", |guest| guest.name.as_str())
     }
 
-    /// The call of the module that makes the container: the one that was named, else the one with its source. Terraform takes an
-    /// address that does not exist for "nothing to do", so it is looked for here.
+    /// The call of the module that makes the container: the one that was named, else the one with its source.
     pub fn module(&self, named: Option<&str>) -> anyhow::Result<Result<ModuleCall, Problem>> {
-        let calls = module_calls(self.environment.dir())?;
-        let known: Vec<_> = calls.iter().map(|call| format!("`{}`", sanitize(&call.address()))).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let wanted = |call: &&ModuleCall| match named {
-            Some(address) => call.address() == address,
-            None => call.last_component() == MODULE,
-        };
-        let found: Vec<_> = calls.iter().filter(wanted).collect();
-        Ok(match (found.as_slice(), named) {
-            ([one], _) => Ok((*one).clone()),
-            ([], Some(address)) => {
-                let problem = Problem::new(format!(
-                    "the configuration of {} calls no module `{}`",
-                    self.environment.name(),
-                    sanitize(address)
-                ));
-                Err(problem.hint(format!("it calls: {known}")))
-            }
-            ([], None) => {
-                let problem = Problem::new(format!(
-                    "the configuration of {} calls no module whose source ends with `{MODULE}`",
-                    self.environment.name()
-                ));
-                Err(problem.hint(format!(
-                    "name the module that makes the container with `--module`; there are: {known}"
-                )))
-            }
-            _ => Err(Problem::new(format!(
-                "the configuration of {} calls several modules whose source ends with `{MODULE}`",
-                self.environment.name()
-            ))
-            .hint("choose one with `--module`")),
-        })
+        Ok(find_call(self.environment.dir(), named, MODULE)?)
     }
 }
 

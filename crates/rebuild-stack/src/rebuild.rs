@@ -10,13 +10,13 @@ use std::{
 
 use restore_common::{
     contact::connect_all,
-    homelab::{ModuleCall, module_calls, provisioned},
+    homelab::{ModuleCall, provisioned},
     monitoring::Inventory,
     procedure::{Interrupted, Plan, Problem, Question, Report, Session, Step, Undo, carry_out, refuse},
     pve::{Archive, Vmid},
     remote::{Host, ReadOnly},
     state::Document,
-    terraform::{DataFolder, PlanError, PlanSummary, Scope, Terraform, plain_address},
+    terraform::{DataFolder, PlanError, PlanSummary, Scope, Terraform, find_call, plain_address},
     ui::{format, sanitize},
 };
 use restore_vm::nodes;
@@ -62,37 +62,7 @@ pub struct Rebuild {
 
 /// The call of the module, by its own name where that is known; or why there is none that could be meant.
 pub fn find_module(site: &Site<'_>, named: Option<&str>) -> anyhow::Result<Result<ModuleCall, Problem>> {
-    let module = site.about().module;
-    let dir = site.dir()?;
-    let calls = module_calls(&dir)?;
-    let named = named.map(|name| name.strip_prefix("module.").unwrap_or(name));
-    let (mut fitting, others): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| match named {
-        Some(name) => call.name == name,
-        None => call.last_component() == module,
-    });
-    let listed = |calls: &[ModuleCall]| {
-        let names =
-            calls.iter().map(|call| format!("`{}` ({})", sanitize(&call.address()), sanitize(&call.source)));
-        names.collect::<Vec<_>>().join(", ")
-    };
-    let place = sanitize(&dir.to_string_lossy()).into_owned();
-    Ok(match fitting.len() {
-        1 => Ok(fitting.remove(0)),
-        0 => {
-            let wanted = match named {
-                Some(name) => format!("no module is called `{}`", sanitize(name)),
-                None => format!("no module has a source that ends in `{module}`"),
-            };
-            let problem = Problem::new(format!("{wanted} in {place}"));
-            Err(if others.is_empty() {
-                problem.hint("is it the right environment? `--env` chooses another")
-            } else {
-                problem.hint(format!("`--module NAME` names the one that is meant: {}", listed(&others)))
-            })
-        }
-        _ => Err(Problem::new(format!("several modules of {place} could be meant: {}", listed(&fitting)))
-            .hint("choose one with `--module NAME`")),
-    })
+    Ok(find_call(&site.dir()?, named, site.about().module)?)
 }
 
 /// Looks, asks, applies, proves.

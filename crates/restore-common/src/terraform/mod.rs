@@ -12,4 +12,4 @@ pub use constraint::accepts;
 pub use folder::{DataFolder, OVERRIDE_MARK, override_text, read_override};
 pub use plan::{PlanError, PlanSummary};
 pub use program::{Kind, NoTerraform, Terraform};
-pub use scope::{Scope, plain_address};
+pub use scope::{Scope, find_call, plain_address};

@@ -1,6 +1,53 @@
 //! What a plan or an apply is limited to.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    homelab::{HomelabError, ModuleCall, module_calls},
+    procedure::Problem,
+    ui::sanitize,
+};
+
+/// The call of a module in the configuration in a folder: the one with this name or address, or without one the one whose
+/// source ends in `ending`; or why there is none that could be meant. Terraform takes an address that does not exist for
+/// "nothing to do", so it is looked for here.
+pub fn find_call(
+    dir: &Path,
+    named: Option<&str>,
+    ending: &str,
+) -> Result<Result<ModuleCall, Problem>, HomelabError> {
+    let named = named.map(|name| name.strip_prefix("module.").unwrap_or(name));
+    let (mut fitting, others): (Vec<_>, Vec<_>) =
+        module_calls(dir)?.into_iter().partition(|call| match named {
+            Some(name) => call.name == name,
+            None => call.last_component() == ending,
+        });
+    let listed = |calls: &[ModuleCall]| {
+        let names =
+            calls.iter().map(|call| format!("`{}` ({})", sanitize(&call.address()), sanitize(&call.source)));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let place = sanitize(&dir.to_string_lossy()).into_owned();
+    Ok(match fitting.len() {
+        1 => Ok(fitting.remove(0)),
+        0 => {
+            let wanted = match named {
+                Some(name) => format!("no module is called `{}`", sanitize(name)),
+                None => format!("no module has a source that ends in `{ending}`"),
+            };
+            let problem = Problem::new(format!("{wanted} in {place}"));
+            Err(if others.is_empty() {
+                problem.hint("is it the right environment? `--env` chooses another")
+            } else {
+                problem.hint(format!("`--module NAME` names the one that is meant: {}", listed(&others)))
+            })
+        }
+        _ => Err(Problem::new(format!("several modules of {place} could be meant: {}", listed(&fitting)))
+            .hint("choose one with `--module NAME`")),
+    })
+}
 
 /// What a plan or an apply is limited to, and what of it is made anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ fn an_address_that_does_not_exist_is_refused() {
     let Some(homelab) = start(Engine::Embedded) else { return };
     gone(&homelab);
     let ran = rebuild(&homelab, &["--module", "module.objects", "--yes"]).exits(1);
-    ran.says("calls no module `module.objects`").says("module.minio");
+    ran.says("no module is called `objects`").says("module.minio");
     assert_eq!(homelab.install_source().downloads(), 1);
 }
 
