@@ -6,7 +6,8 @@ use crate::finding::{
 };
 
 /// All of them.
-pub const ALL: &[&Code] = &[&TRUNCATED, &DAMAGED, &INCOMPLETE, &CHANGED, &UNSTABLE, &NOT_CHECKED, &NOT_READ];
+pub const ALL: &[&Code] =
+    &[&TRUNCATED, &DAMAGED, &INCOMPLETE, &CHANGED, &KNOWN_BAD, &UNSTABLE, &NOT_CHECKED, &NOT_READ];
 
 /// It ends too early.
 pub const TRUNCATED: Code = Code {
@@ -38,6 +39,14 @@ pub const CHANGED: Code = Code {
     severity: Error,
     meaning: "The archive's bytes are not those that an earlier verification recorded; archives never change by themselves.",
     action: "Do not restore from it; put another copy in its place, or remove it and make a new backup.",
+};
+
+/// It was bad the last time.
+pub const KNOWN_BAD: Code = Code {
+    name: "archive-known-bad",
+    severity: Error,
+    meaning: "The archive was bad the last time it was read to its end; this run did not read it.",
+    action: "Make a new backup now and restore from another one; `--deep` reads it again and says what is wrong with it.",
 };
 
 /// Twice read, once bad.

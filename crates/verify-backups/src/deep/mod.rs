@@ -27,9 +27,9 @@ pub(crate) use reading::{Outcome, changed, file_name};
 
 use crate::{
     app::{Frame, PROGRAM, VERSION},
-    codes::deep::{CHANGED, NOT_CHECKED, NOT_READ, UNSTABLE},
+    codes::deep::{CHANGED, KNOWN_BAD, NOT_CHECKED, NOT_READ, UNSTABLE},
     finding::Finding,
-    ledger::{Entry, Ledger, LedgerError},
+    ledger::{Entry, Ledger, LedgerError, Verdict},
     report::{ArchivePart, NodePart, Verified},
 };
 
@@ -60,12 +60,11 @@ pub fn read_nodes(frame: &Frame<'_>, places: &mut [Place<'_>], ledger: &Ledger) 
 pub fn recall(part: &mut NodePart, ledger: &Ledger) {
     let label = part.label.clone();
     for archive in archives(part) {
-        let Some(entry) = on_record(ledger, &label, archive).filter(|entry| entry.sha256.is_some()) else {
-            continue;
-        };
+        let Some(entry) = on_record(ledger, &label, archive) else { continue };
         if entry.size == archive.size {
             archive.verified = verified_before(&entry);
-        } else {
+            archive.findings.extend(known_bad(&entry));
+        } else if entry.sha256.is_some() {
             let (now, then) = (format::bytes(archive.size), format::bytes(entry.size));
             let words = format!(
                 "it has {now} ({} bytes); when it was verified it had {then} ({} bytes)",
@@ -74,6 +73,12 @@ pub fn recall(part: &mut NodePart, ledger: &Ledger) {
             archive.findings.push(Finding::new(&CHANGED, words));
         }
     }
+}
+
+/// That an archive was bad the last time: nothing has become better because nobody reads it.
+pub(crate) fn known_bad(entry: &Entry) -> Option<Finding> {
+    let words = format!("found on {}", entry.when.strftime("%Y-%m-%d"));
+    (entry.verdict == Verdict::Bad).then(|| Finding::new(&KNOWN_BAD, words))
 }
 
 /// What the reading of one node, or one folder, needs.
@@ -149,10 +154,11 @@ impl Run<'_> {
         work: &Work,
         read: &(dyn Fn(&Work, u8) -> Outcome + Sync),
     ) -> Result<Done, LedgerError> {
-        let left_out = |words: &str| Done {
-            index: work.index,
-            verified: None,
-            findings: vec![Finding::new(&NOT_READ, words)],
+        let left_out = |words: &str| {
+            let same = |entry: &&Entry| entry.is_about(work.stamp.size, &work.stamp.mtime);
+            let known = work.before.as_ref().filter(same).and_then(known_bad);
+            let findings = [Finding::new(&NOT_READ, words)].into_iter().chain(known).collect();
+            Done { index: work.index, verified: None, findings }
         };
         if let Some(words) = self.over() {
             return Ok(left_out(words));
@@ -171,7 +177,7 @@ impl Run<'_> {
             mtime: work.stamp.mtime.clone(),
             when: Timestamp::now(),
             sha256: None,
-            verdict: crate::ledger::Verdict::Bad,
+            verdict: Verdict::Bad,
             by: format!("{PROGRAM} {VERSION}"),
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         };

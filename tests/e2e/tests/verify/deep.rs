@@ -50,6 +50,7 @@ pub(super) fn codes(report: &Value, file: &str) -> Vec<String> {
         "archive-damaged",
         "archive-incomplete",
         "archive-changed",
+        "archive-known-bad",
         "archive-unreadable",
         "archive-config-missing",
         "node-unstable",
@@ -279,6 +280,23 @@ fn a_flipped_bit_of_a_plain_archive_is_found_once_it_was_recorded(#[values(true,
     assert!(is_good(&deep(&lab, &[]).report(), &file), "and no more when it is as it was");
 }
 
+/// Nothing has become better because nobody reads it.
+#[test]
+fn what_was_bad_is_told_until_it_is_read_again() {
+    let lab = small("zstd");
+    let file = vm(NEWEST, "zstd");
+    let path = lab.archive(&file);
+    let at = size(&path) - 40;
+    flip_at(&path, at, 1);
+    assert_eq!(codes(&deep(&lab, &[]).exits(2).report(), &file), ["archive-damaged"]);
+    let report = verify_backups(&lab, &["--no-state", "--json"]).exits(2).report();
+    assert_eq!(codes(&report, &file), ["archive-known-bad"], "{report:#}");
+    assert_eq!(codes(&report, &vm(OLDER, "zstd")), [""; 0], "{report:#}");
+    flip_at(&path, at, 1);
+    assert!(is_good(&deep(&lab, &[]).report(), &file));
+    assert_eq!(codes(&verify_backups(&lab, &["--no-state", "--json"]).report(), &file), [""; 0]);
+}
+
 /// A byte in a file of a plain tar archive.
 fn payload_of_tar(path: &Path) -> u64 {
     let bytes = fs::read(path).unwrap();
@@ -368,6 +386,21 @@ fn no_archive_is_begun_after_the_time_is_over() {
         files.iter().any(|file| is_good(&again, file) && !is_good(&report, file)),
         "{first_left}: {again:#}"
     );
+}
+
+#[test]
+fn what_was_bad_stays_so_when_its_turn_does_not_come() {
+    let lab = small("zstd");
+    let both = [vm(NEWEST, "zstd"), vm(OLDER, "zstd")];
+    for file in &both {
+        lab.truncate_archive(file, 50).unwrap();
+    }
+    let _ = deep(&lab, &[]).exits(2);
+    lab.slow_down(&["vma", "verify"], 1_200).unwrap();
+    let report = deep(&lab, &["--max-duration", "1s"]).report();
+    let waiting =
+        both.iter().filter(|file| codes(&report, file) == ["archive-not-read", "archive-known-bad"]);
+    assert_eq!(waiting.count(), 1, "{report:#}");
 }
 
 #[test]

@@ -67,6 +67,10 @@ fn a_quick_look_reads_heads_and_a_later_reading_is_remembered() {
         let report = local(&lab, how).report();
         assert_eq!(of_archive(&report, &file)["verified"]["now"], false, "{report:#}");
     }
+    lab.truncate_archive(&file, 50).unwrap();
+    let _ = local(&lab, &[]).exits(2);
+    let report = local(&lab, &["--quick"]).exits(2).report();
+    assert_eq!(codes(&report, &file), ["archive-known-bad"], "{report:#}");
 }
 
 #[test]
