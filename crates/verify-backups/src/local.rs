@@ -216,7 +216,7 @@ fn recall(part: &mut NodePart, ledger: &Ledger) {
         let Some((entry, stamp)) = ledger.archive(LOCAL, path).zip(stamp(path)) else { continue };
         if entry.is_about(stamp.size, &stamp.mtime) {
             archive.verified = deep::verified_before(&entry);
-            archive.findings.extend(deep::known_bad(&entry));
+            deep::tell_known_bad(archive, &entry);
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use reading::{Outcome, changed, file_name};
 use crate::{
     app::{Frame, PROGRAM, VERSION},
     codes::deep::{CHANGED, KNOWN_BAD, NOT_CHECKED, NOT_READ, UNSTABLE},
-    finding::Finding,
+    finding::{Finding, Severity},
     ledger::{Entry, Ledger, LedgerError, Verdict},
     report::{ArchivePart, NodePart, Verified},
 };
@@ -63,7 +63,7 @@ pub fn recall(part: &mut NodePart, ledger: &Ledger) {
         let Some(entry) = on_record(ledger, &label, archive) else { continue };
         if entry.size == archive.size {
             archive.verified = verified_before(&entry);
-            archive.findings.extend(known_bad(&entry));
+            tell_known_bad(archive, &entry);
         } else if entry.sha256.is_some() {
             let (now, then) = (format::bytes(archive.size), format::bytes(entry.size));
             let words = format!(
@@ -75,8 +75,15 @@ pub fn recall(part: &mut NodePart, ledger: &Ledger) {
     }
 }
 
+/// Says of an archive that this run does not read that it was bad, unless the look has found as much.
+pub(crate) fn tell_known_bad(archive: &mut ArchivePart, entry: &Entry) {
+    if archive.findings.iter().all(|finding| finding.severity() < Severity::Error) {
+        archive.findings.extend(known_bad(entry));
+    }
+}
+
 /// That an archive was bad the last time: nothing has become better because nobody reads it.
-pub(crate) fn known_bad(entry: &Entry) -> Option<Finding> {
+fn known_bad(entry: &Entry) -> Option<Finding> {
     let words = format!("found on {}", entry.when.strftime("%Y-%m-%d"));
     (entry.verdict == Verdict::Bad).then(|| Finding::new(&KNOWN_BAD, words))
 }

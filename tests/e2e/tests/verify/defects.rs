@@ -165,7 +165,15 @@ fn each_defect_is_found_by_the_level_that_can_and_nothing_healthy_is_accused() {
     for name in &recorded {
         flip_at(&lab.archive(name), payload(name), 1);
     }
-    assert_same(&found(&lab, &[]), &quick);
+    // What reading alone can find is remembered; where the look finds an error of its own, that is enough.
+    let mut known = quick.clone();
+    for (name, _) in deep.iter().filter(|(name, codes)| quick.get(*name) != Some(codes)) {
+        let codes = known.entry(name.clone()).or_default();
+        if ["archive-header", "archive-wrong-type"].iter().all(|code| !codes.contains(*code)) {
+            codes.insert("archive-known-bad".to_owned());
+        }
+    }
+    assert_same(&found(&lab, &[]), &known);
     let mut changed = deep;
     for name in recorded {
         changed.insert(name, BTreeSet::from(["archive-changed".to_owned()]));
