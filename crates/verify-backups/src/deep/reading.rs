@@ -23,8 +23,15 @@ const KEPT: usize = 64 * 1024;
 /// Exit status of a program whose reader went away.
 const SIGPIPE: i32 = 141;
 
+/// Reads the file, in Perl.
+const READER: &str = include_str!("reader.pl");
+
 /// The command that reads an archive to its end on a node.
 pub(super) fn command(name: &ArchiveName, path: &str, limit: Option<u32>) -> Command {
+    command_by(READER, name, path, limit)
+}
+
+fn command_by(reader: &str, name: &ArchiveName, path: &str, limit: Option<u32>) -> Command {
     let structure = match name.kind {
         GuestKind::Qemu => "vma",
         GuestKind::Lxc => "tar",
@@ -39,7 +46,7 @@ pub(super) fn command(name: &ArchiveName, path: &str, limit: Option<u32>) -> Com
     Command::read("bash")
         .args(["-c", include_str!("read.sh"), "read", path, structure, compression])
         .arg(limit.unwrap_or(0).to_string())
-        .args([include_str!("reader.pl"), include_str!("ending.pl")])
+        .args([reader, include_str!("ending.pl")])
 }
 
 /// What a reading has printed so far.
@@ -266,12 +273,17 @@ pub(crate) fn file_name(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use restore_common::remote::{Host as _, LocalHost};
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
 
     /// Reads a file of this machine as a node would.
     fn read(path: &str, name: &str) -> (Reading, Output) {
-        let command = command(&ArchiveName::parse(name).unwrap(), path, None);
+        read_by(READER, path, name)
+    }
+
+    fn read_by(reader: &str, path: &str, name: &str) -> (Reading, Output) {
+        let command = command_by(reader, &ArchiveName::parse(name).unwrap(), path, None);
         let state = tempfile::tempdir().unwrap();
         let output = LocalHost::new(state.path(), Vec::new()).unwrap().run(&command).unwrap();
         let mut reading = Reading::default();
@@ -289,6 +301,21 @@ mod tests {
         let Outcome::Bad { finding, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(finding.code.name, "archive-unreadable");
         assert!(finding.words.contains("byte 0"), "{}", finding.words);
+    }
+
+    /// Also where the bytes have to be copied, and although `tar` ends at once.
+    #[rstest::rstest]
+    #[case::spliced(READER)]
+    #[case::copied(&READER.replace("syscall.ph", "no-such.ph"))]
+    fn the_sum_is_that_of_every_byte(#[case] reader: &str) {
+        let bytes: Vec<u8> =
+            (0..5_000_001_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let (reading, _) = read_by(reader, file.path().to_str().unwrap(), TAR);
+        assert_eq!(reading.read, 5_000_001);
+        assert_eq!(reading.sha256, Some(crate::ledger::hex(&Sha256::digest(&bytes))));
+        assert_eq!(reading.status.map(|[read, _, _]| read), Some(0));
     }
 
     #[test]
