@@ -44,7 +44,8 @@ pub fn quick(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
 
 /// A node behind a real sshd whose folder has so many archives of two guests, all with their logs.
 pub fn node_with(archives: u32) -> Result<Lab, Box<dyn Error>> {
-    let lab = LabBuilder::new().small().front(Front::OpenSsh).backups(&["2026_01_30-01_00_04"]).start()?;
+    let lab = LabBuilder::new().small().unwatched().front(Front::OpenSsh);
+    let lab = lab.backups(&["2026_01_30-01_00_04"]).start()?;
     let dump = lab.path("/var/lib/vz/dump");
     let names: Vec<_> = fs::read_dir(&dump)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
