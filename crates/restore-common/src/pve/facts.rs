@@ -156,7 +156,7 @@ struct Version {
 }
 
 /// A cluster, by what each of its nodes says alike.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
     /// Its name. Nothing keeps two clusters from having the same one.
     pub name: String,
