@@ -122,6 +122,12 @@ fn runs(lab: &Lab, program: &str) -> usize {
     lab.journal().unwrap().iter().filter(|entry| entry["argv"][0] == program).count()
 }
 
+/// How often an archive was unpacked whole. The quick look's `zstd` is told to read its standard input.
+pub(super) fn unpackings(lab: &Lab) -> usize {
+    let whole = serde_json::json!(["zstd", "-q", "-d", "-c"]);
+    lab.journal().unwrap().iter().filter(|entry| entry["argv"] == whole).count()
+}
+
 #[rstest::rstest]
 fn healthy_archives_are_not_accused(
     #[values("zstd", "gzip", "lzo", "0")] compress: &'static str,
@@ -326,8 +332,7 @@ fn an_archive_that_is_good_the_second_time_means_the_node() {
 fn a_dry_run_reads_nothing_and_records_nothing() {
     let lab = small("zstd");
     let _ = deep(&lab, &["--dry-run"]).says("would be read");
-    let read = (runs(&lab, "vma"), runs(&lab, "zstd"));
-    assert_eq!(read, (0, 1), "the beginnings of all archives in one go, for the quick look");
+    assert_eq!((runs(&lab, "vma"), unpackings(&lab)), (0, 0));
     assert!(!ledger(&lab).exists());
     assert_eq!(left_on(&lab), [""; 0].map(PathBuf::from));
 }
