@@ -137,9 +137,11 @@ impl Drop for Sshd {
 fn run_sshd(folder: &Path, port: u16) -> (Child, Arc<Mutex<Vec<String>>>) {
     // The folder that Debian's sshd insists on when root runs it; its service makes it.
     let _ = fs::create_dir("/run/sshd");
+    // Told that it is an inner shell, bash does not read the start-up file of whoever runs the tests.
     let options = format!(
         "Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
-         StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
+         StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+         SetEnv SHLVL=1\n",
         folder.display()
     );
     let second = folder.join("host2");
