@@ -34,8 +34,21 @@ struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server, or says that there is none.
+    /// Starts a server, or says that there is none. Told that it is an inner shell, bash does not read the start-up file
+    /// of whoever runs the tests.
     fn start() -> Option<Self> {
+        Self::start_with("SetEnv SHLVL=1")
+    }
+
+    /// Starts a server whose logins bash takes for such, with this as `~/.bashrc`.
+    fn start_with_start_up_file(text: &str) -> Option<Self> {
+        let sshd = Self::start_with("SetEnv HOME=DIR/home")?;
+        fs::write(sshd.path("home/.bashrc"), text).unwrap();
+        Some(sshd)
+    }
+
+    /// Starts a server with these options besides the usual ones.
+    fn start_with(options: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{SSHD} is missing");
             eprintln!("skipped: {SSHD} is missing");
@@ -48,6 +61,8 @@ impl Sshd {
         fs::copy(folder.path().join("mine.pub"), folder.path().join("authorized_keys")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let user = output_of("id", &["-un"]).trim().to_owned();
+        let options = options.replace("DIR", &folder.path().display().to_string());
+        fs::write(folder.path().join("options"), options).unwrap();
         let (child, log) = run_sshd(folder.path(), port);
         let sshd = Self { child, log, port, user, folder };
         let known = format!("[127.0.0.1]:{port} {}", fs::read_to_string(sshd.path("host.pub")).unwrap());
@@ -137,16 +152,15 @@ impl Drop for Sshd {
 fn run_sshd(folder: &Path, port: u16) -> (Child, Arc<Mutex<Vec<String>>>) {
     // The folder that Debian's sshd insists on when root runs it; its service makes it.
     let _ = fs::create_dir("/run/sshd");
-    // Told that it is an inner shell, bash does not read the start-up file of whoever runs the tests.
-    let options = format!(
+    let usual = format!(
         "Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized_keys\nPidFile none\n\
          StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-         SetEnv SHLVL=1\n",
+         Include {0}/options\n",
         folder.display()
     );
     let second = folder.join("host2");
     let second = if second.exists() { format!("HostKey {}\n", second.display()) } else { String::new() };
-    fs::write(folder.join("sshd_config"), options + &second).unwrap();
+    fs::write(folder.join("sshd_config"), usual + &second).unwrap();
     let mut child = Program::new(SSHD)
         .args(["-D", "-e", "-f"])
         .arg(folder.join("sshd_config"))
@@ -518,6 +532,62 @@ fn a_job_survives_its_connection_and_no_line_is_lost() {
     assert_eq!(lines, (1..=15_000).collect::<Vec<_>>());
     assert_eq!(sshd.logins(), 4, "it had to connect again after each part");
     clear(&host, &run, &job);
+}
+
+#[test]
+fn a_greeting_is_no_part_of_an_answer() {
+    let greeting = "echo Welcome; printf 'to {\"pve1\"} > '; echo 'stdin: is not a tty' >&2";
+    let Some(sshd) = Sshd::start_with_start_up_file(greeting) else { return };
+    let host = sshd.connect();
+    let said = said_by_ssh(&sshd, "echo answer");
+    assert_eq!(said, "Welcome\nto {\"pve1\"} > answer\n", "the test's sshd does not greet");
+    let outputs = host.run_all(&[sh("echo out; echo err >&2; exit 3"), sh("echo two")]).unwrap();
+    let expected = Output { ending: Ending::Exit(3), stdout: "out\n".into(), stderr: "err\n".into() };
+    assert_eq!(outputs[0], expected);
+    assert_eq!(outputs[1].stdout, "two\n");
+    assert_eq!(host.run(&sh("echo out; echo err >&2; exit 3")).unwrap(), expected);
+
+    let run = run_id("greeted");
+    let command = change("echo out; echo err >&2; exit 3");
+    let job = Job::new(host.root(), &run, "work", &command);
+    let mut lines = Vec::new();
+    let end = host.run_job(&job, &command, &mut |line| {
+        lines.extend((!line.is_empty()).then(|| line.to_owned()));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(end.unwrap(), JobEnd::Finished(expected));
+    assert_eq!(lines, ["out"]);
+    assert_eq!(host.job_states(std::slice::from_ref(&job)).unwrap(), [JobState::Ended(Ending::Exit(3))]);
+    clear(&host, &run, &job);
+}
+
+#[rstest::rstest]
+#[case::it_ends("echo 'This account is locked' >&2; exit 5", "This account is locked")]
+#[case::it_is_no_bash("exec sh -c \"$BASH_EXECUTION_STRING\"", "")]
+fn a_login_that_runs_no_script_is_said_to(#[case] start_up: &str, #[case] words: &str) {
+    let Some(sshd) = Sshd::start_with_start_up_file(start_up) else { return };
+    let path = sshd.path("made");
+    let made = change(&format!("touch '{}'", path.display()));
+    let host = sshd.connect();
+    let job = Job::new(host.root(), &run_id("locked"), "work", &made);
+    let answers = [
+        host.run(&sh("echo here")).map(drop),
+        host.run_job(&job, &made, &mut |_| ControlFlow::Continue(())).map(drop),
+    ];
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(matches!(&error, HostError::LoginShell { words: said, .. } if said == words), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("chsh -s /bin/bash")));
+    }
+    assert!(!path.exists());
+}
+
+/// What OpenSSH's own client gets for a command.
+fn said_by_ssh(sshd: &Sshd, command: &str) -> String {
+    let known = format!("UserKnownHostsFile={}", sshd.path("known_hosts").display());
+    let (identity, port) = (sshd.path("mine").display().to_string(), sshd.port.to_string());
+    let user = format!("{}@127.0.0.1", sshd.user);
+    output_of("ssh", &["-F", "none", "-o", &known, "-i", &identity, "-p", &port, &user, command])
 }
 
 #[test]

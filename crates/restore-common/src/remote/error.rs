@@ -31,6 +31,18 @@ pub enum HostError {
         /// Which keys were offered, from where.
         tried: String,
     },
+    /// The login shell ended before it ran the command: it is no bash, it is none at all, or its start-up files end it.
+    #[error("the login shell of {host} did not run `{command}` ({ending}){}", said(words))]
+    LoginShell {
+        /// The host as the operator knows it.
+        host: String,
+        /// The command that did not run.
+        command: String,
+        /// How the shell ended.
+        ending: super::Ending,
+        /// What it said.
+        words: String,
+    },
     /// The connection ended while a command ran: nobody knows how far it came.
     #[error("lost the connection to {host} while running `{command}`: {reason}")]
     Lost {
@@ -99,9 +111,17 @@ impl HostError {
                 "name a key with `--identity FILE`, or add yours to root's authorized_keys on the node"
                     .to_owned(),
             ),
+            Self::LoginShell { .. } => Some(
+                "make bash the login shell there (`chsh -s /bin/bash`) and see that `~/.bashrc` does not end it"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
 /// A command ran and said no.

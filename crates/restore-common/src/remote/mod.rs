@@ -21,6 +21,7 @@ mod job;
 mod known_hosts;
 mod lines;
 mod local;
+mod login;
 mod patience;
 mod pattern;
 mod shell;

@@ -5,6 +5,7 @@ use std::{ops::ControlFlow, time::Duration};
 use super::{Ending, HostError};
 
 /// What a remote execution consists of.
+#[derive(Clone, Copy)]
 pub(super) struct Script<'a> {
     /// Text for the login shell.
     pub text: &'a str,
@@ -23,6 +24,7 @@ pub(super) const LONGEST_SCRIPT: usize = 32_000;
 const MOST: usize = 128 << 20;
 
 /// What arrives while a script runs.
+#[derive(Clone, Copy)]
 pub(super) enum Event<'a> {
     /// Bytes of its standard output, as they come.
     Stdout(&'a [u8]),

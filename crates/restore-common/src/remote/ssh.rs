@@ -15,6 +15,7 @@ use super::{
     connect::Route,
     connection::{Broken, Connection},
     job,
+    login::{self, Login},
     shell::{Event, LONGEST_SCRIPT, Script, Shell},
 };
 
@@ -151,13 +152,23 @@ impl Shell for SshHost {
             let (host, command) = (self.route.name.clone(), script.shown.to_owned());
             return Err(HostError::Unsendable { host, command, reason: "it is too long".to_owned() });
         }
+        let text = login::marked(script.text);
+        let marked = Script { text: &text, ..*script };
+        let mut login = Login::default();
         let _place = self.place();
         // A connection that was kept may have ended meanwhile; that shows before anything is sent.
         loop {
             let (connection, is_kept) = self.connection()?;
             let (host, command) = (self.route.name.clone(), script.shown.to_owned());
-            match connection.exec(script, sink) {
-                Ok(ending) => return Ok(ending),
+            let mut own = |event: Event<'_>| login.own(event).map_or(ControlFlow::Continue(()), &mut *sink);
+            match connection.exec(&marked, &mut own) {
+                Ok(None) => return Ok(None),
+                Ok(Some(ending)) => {
+                    return match login.last_words() {
+                        None => Ok(Some(ending)),
+                        Some(words) => Err(HostError::LoginShell { host, command, ending, words }),
+                    };
+                }
                 Err(Broken::TimedOut) => {
                     let seconds = script.limit.unwrap_or_default().as_secs();
                     return Err(HostError::TimedOut { host, command, seconds });
