@@ -13,6 +13,7 @@ use restore_lab::lab::{Lab, LabBuilder};
 use crate::{
     RUNS,
     figure::{Figure, median},
+    processors,
     restores::operators_command,
     watch::{self, Run},
 };
@@ -39,38 +40,50 @@ pub fn figures(program: &Path) -> Result<Vec<Figure>, Box<dyn Error>> {
     let zstd = many(|| seconds_of_zstd(&one))?;
     let plain_two = many(|| two_at_once(&["zstd", "-q", "-t"], &several))?;
     let piped_two = many(|| two_at_once(&["sh", "-c", "zstd -q -d -c \"$0\" | cat"], &several))?;
-    let quick = median(&seconds(&runs(|| read(program, &one, &["--quick"]))?));
+    let quick = || Ok(median(&seconds(&runs(|| read(program, &one, &["--quick"]))?)));
+    let other_work = OtherWork { seconds: quick()?, on_one_processor: processors::on_one(quick)? };
     let mut figures = vec![
         Figure::shown("zstd -t of an archive with 4 GiB", "s", zstd),
         Figure::shown("zstd -t: two at once, of its rate", "times", plain_two),
         Figure::shown("zstd -dc | cat: two at once, of that rate", "times", piped_two),
     ];
-    figures.extend(way("deep", quick, [&one, &several], node)?);
-    figures.extend(way("--local", 0.0, [&one, &several], local)?);
+    figures.extend(way("deep", &other_work, [&one, &several], node)?);
+    figures.extend(way("--local", &OtherWork::default(), [&one, &several], local)?);
     let again = format!("deep again, {UNCHANGED} archives unchanged");
     figures.push(Figure::at_most(again, "s", 2.0, seconds(&unchanged(program)?)));
     Ok(figures)
 }
 
-/// One way to read archives: of a lab with one of them, and of a lab with several, which takes so many seconds for other
-/// things.
+/// Seconds that a look takes for other things than reading.
+#[derive(Default)]
+struct OtherWork {
+    seconds: f64,
+    on_one_processor: f64,
+}
+
+/// One way to read archives: of a lab with one of them, and of a lab with several.
 fn way(
     name: &str,
-    fixed: f64,
+    other_work: &OtherWork,
     [one, several]: [&Lab; 2],
     look: impl Fn(&Lab, &str) -> Result<Run, Box<dyn Error>>,
 ) -> Result<Vec<Figure>, Box<dyn Error>> {
-    let single = rates(one, 1, fixed, || look(one, "1"))?;
-    let each = rates(several, MANY, fixed, || look(several, "1"))?;
-    let both = rates(several, MANY, fixed, || look(several, "2"))?;
+    let single = rates(one, 1, other_work.seconds, || look(one, "1"))?;
+    let each = rates(several, MANY, other_work.seconds, || look(several, "1"))?;
+    let both = rates(several, MANY, other_work.seconds, || look(several, "2"))?;
+    let narrow =
+        processors::on_one(|| rates(several, MANY, other_work.on_one_processor, || look(several, "1")))?;
     let share = single.iter().map(|rate| rate.of_zstd * 100.0).collect();
     let memory = [&single, &both].into_iter().flatten().map(|rate| rate.megabytes).collect();
-    let gain = both.iter().zip(&each).map(|(both, each)| both.of_zstd / each.of_zstd).collect();
+    let gain =
+        |than: &[Rate]| both.iter().zip(than).map(|(both, than)| both.of_zstd / than.of_zstd).collect();
+    let (of_each, of_narrow) = (gain(&each), gain(&narrow));
     let both = both.iter().map(|rate| rate.of_zstd).collect();
     Ok(vec![
         Figure::at_least(format!("{name}: rate, of zstd -t's"), "%", 90.0, share),
         Figure::at_least(format!("{name}: two at once, of zstd -t's rate"), "times", 1.8, both),
-        Figure::shown(format!("{name}: two at once, of one at a time"), "times", gain),
+        Figure::shown(format!("{name}: two at once, of one at a time"), "times", of_each),
+        Figure::at_least(format!("{name}: two processors, of one"), "times", 1.8, of_narrow),
         Figure::at_most(format!("{name}: resident memory"), "MB", 50.0, memory),
     ])
 }
@@ -86,13 +99,13 @@ struct Rate {
 fn rates(
     lab: &Lab,
     archives: u32,
-    fixed: f64,
+    other: f64,
     look: impl Fn() -> Result<Run, Box<dyn Error>>,
 ) -> Result<Vec<Rate>, Box<dyn Error>> {
     let rate = || {
         let plain = seconds_of_zstd(lab)?;
         let run = look()?;
-        let of_zstd = plain * f64::from(archives) / (run.seconds - fixed);
+        let of_zstd = plain * f64::from(archives) / (run.seconds - other);
         Ok(Rate { of_zstd, megabytes: run.megabytes })
     };
     (0..RUNS).map(|_| rate()).collect()

@@ -9,6 +9,7 @@ mod growth;
 mod jobs;
 mod minio;
 mod monitoring;
+mod processors;
 mod restores;
 mod states;
 mod verify;
