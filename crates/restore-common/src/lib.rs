@@ -5,6 +5,7 @@
 //! * [`contact`]: the connections of a run, one a node
 //! * [`homelab`]: what we know of the infrastructure, from the project's files
 //! * [`interrupt`]: Ctrl-C as a wish that work polls
+//! * [`ledger`]: what was verified before, and what a drill proved
 //! * [`monitoring`]: whether the monitoring stack works
 //! * [`private`]: folders and files on this machine that nobody else can have written
 //! * [`probe`]: whether something answers, and waiting until it does
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod contact;
 pub mod homelab;
 pub mod interrupt;
+pub mod ledger;
 pub mod monitoring;
 pub mod private;
 pub mod probe;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use restore_common::{
     homelab::GuestChecks,
+    ledger::Entry,
     procedure::{Kept, Workplace},
     pve::{Archive, Disk, GuestConfig, GuestKind, StorageId, Vmid, VolumeId},
     remote::{Command, Host},
@@ -17,6 +18,7 @@ use crate::{
     ha::Managed,
     look::{ArchiveLook, Guest},
     place::Placement,
+    record,
 };
 
 /// A restore, decided in all its parts.
@@ -41,6 +43,9 @@ pub struct Assignment {
     pub looked_at: i64,
     /// What is in it.
     pub inside: ArchiveLook,
+    /// What `verify-backups` has on record of the backup.
+    #[serde(default)]
+    pub record: Option<Entry>,
     /// Newer backups that cannot be used.
     #[serde(default)]
     pub passed_over: Vec<Archive>,
@@ -129,6 +134,20 @@ impl Assignment {
             live: self.live,
             over: self.present.is_some(),
         })
+    }
+
+    /// The SHA-256 that the backup had when it was found good, and the day of that reading.
+    pub fn verified(&self) -> Option<(&str, String)> {
+        let entry = self.record.as_ref()?;
+        Some((entry.sha256.as_deref()?, record::day(entry)))
+    }
+
+    /// Whether the backup's content is read before the restore: without a sum on record, and where only that tells whether
+    /// the disks of a VM have room.
+    pub fn is_read(&self) -> bool {
+        let has_room = |room| self.data_size().is_some_and(|needed| needed <= room);
+        let is_tight = self.kind == GuestKind::Qemu && !self.room.is_none_or(has_room);
+        self.verified().is_none() || is_tight
     }
 
     /// Bytes of guest data in the archive, as its configuration says.

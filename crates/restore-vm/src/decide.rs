@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use restore_common::{
+    cli::state_folder,
     homelab::GuestChecks,
+    ledger::Entry,
     procedure::{Failure, Problem},
     pve::{Archive, Disk, GuestKind, NodeFacts, StorageId},
     remote::{Host, HostError},
@@ -20,6 +22,7 @@ use crate::{
     look::{ArchiveLook, Guest, Holder, NodeLook, look_for, look_into},
     place::{Placement, Wish, destinations, place},
     problems::{self, Prospect},
+    record,
     steps::{archive::newest_intact, links},
 };
 
@@ -93,8 +96,20 @@ pub fn decide(
         Some(_) => Vec::new(),
         None => conflicts::find(host, &look.facts.name, target, &inside.config, &known.proof.ports)?,
     };
-    let parts =
-        Parts { archive, passed_over, older, inside, holder, safety, excluded, placement, conflicts, ha };
+    let record = record::of(&state_folder(), host, archive, &inside.path);
+    let parts = Parts {
+        archive,
+        passed_over,
+        older,
+        inside,
+        record,
+        holder,
+        safety,
+        excluded,
+        placement,
+        conflicts,
+        ha,
+    };
     let assignment = assignment(args, look, known, parts);
     Ok(match live::problems(&assignment) {
         found if found.is_empty() => Ok(assignment),
@@ -107,6 +122,7 @@ struct Parts<'a> {
     passed_over: Vec<Archive>,
     older: Vec<Archive>,
     inside: ArchiveLook,
+    record: Option<Entry>,
     holder: Holder,
     safety: Option<StorageId>,
     excluded: Vec<Disk>,
@@ -116,8 +132,19 @@ struct Parts<'a> {
 }
 
 fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> Assignment {
-    let Parts { archive, passed_over, older, inside, holder, safety, excluded, placement, conflicts, ha } =
-        parts;
+    let Parts {
+        archive,
+        passed_over,
+        older,
+        inside,
+        record,
+        holder,
+        safety,
+        excluded,
+        placement,
+        conflicts,
+        ha,
+    } = parts;
     let target = args.target_id.unwrap_or(args.vmid);
     let kind = archive.name.kind;
     let present = holder.here().cloned();
@@ -145,7 +172,12 @@ fn assignment(args: &Args, look: &NodeLook, known: Known, parts: Parts<'_>) -> A
         live: args.live_restore,
         not_listed: not_listed(args, look),
         passed_over,
-        check: args.check.unwrap_or(if overwrites { CheckLevel::Full } else { CheckLevel::Quick }),
+        check: args.check.unwrap_or(if overwrites || record.as_ref().is_some_and(record::is_bad) {
+            CheckLevel::Full
+        } else {
+            CheckLevel::Quick
+        }),
+        record,
         unique: args.unique || target != args.vmid,
         proof: proof(args, known.proof, &inside),
         archive: archive.clone(),

@@ -19,6 +19,7 @@ pub mod nodes;
 pub mod place;
 pub mod plan;
 pub mod problems;
+pub mod record;
 pub mod recover;
 pub mod select;
 pub mod several;

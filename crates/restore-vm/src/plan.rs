@@ -14,6 +14,7 @@ use crate::{
     ha::{Managed, set_command},
     live,
     look::Guest,
+    record,
     steps::{archive, excluded, ha, links, power, prove, replace, safety},
 };
 
@@ -166,6 +167,9 @@ fn about_backup(what: &Assignment) -> Vec<String> {
         }
         _ => {}
     }
+    if let Some(entry) = what.record.as_ref().filter(|entry| record::is_bad(entry)) {
+        warnings.push(format!("`verify-backups` found this backup damaged on {}", record::day(entry)));
+    }
     if what.bwlimit.is_some() && what.archive.server.is_some() {
         // Of limits it is known for archives only that they are kept.
         warnings.push("a restore from a backup server may not keep to `--bwlimit`".to_owned());
@@ -251,9 +255,8 @@ fn steps<'a>(what: &Assignment) -> Vec<Step<Restore<'a>>> {
         let step = Step::read("check", title, archive::ask_server);
         steps.push(step.commands(archive::ask_command(&what.archive)));
     } else if what.check == CheckLevel::Full {
-        let title = format!("Read the backup to its end: {}", ui::format::bytes(what.archive.size));
-        let command = archive::check_command(&what.archive.name, &what.inside.path);
-        steps.push(Step::read("check", title, archive::check).commands([command]));
+        let step = Step::read("check", archive::check_title(what), archive::check);
+        steps.push(step.commands(archive::check_commands(what)));
     }
     match &what.present {
         Some(guest) => replace_steps(what, guest, &mut steps),

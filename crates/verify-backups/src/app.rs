@@ -18,6 +18,7 @@ use restore_common::{
     contact::connect_all,
     homelab::{Environment, Project},
     interrupt::Interrupt,
+    ledger::Ledger,
     procedure::{Interrupted, TerminalReporter},
     state::Cache,
     ui::{self, ProgressMode},
@@ -26,9 +27,7 @@ use restore_common::{
 use crate::{
     args::Cli,
     deep::{self, Place},
-    drill,
-    ledger::Ledger,
-    local,
+    drill, local,
     nodes::{self, Looked, Scope},
     ready,
     report::{self, BucketPart, Level, NodePart, Report, ServicePart},

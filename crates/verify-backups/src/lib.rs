@@ -10,7 +10,6 @@ pub mod coverage;
 pub mod deep;
 pub mod drill;
 pub mod finding;
-pub mod ledger;
 pub mod local;
 pub mod nodes;
 pub mod quick;

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use restore_common::{
     archive::{self, Damage, Defect, ReadError},
+    ledger::{LOCAL, Ledger, hex},
     pve::{ArchiveName, Vmid},
 };
 
@@ -28,7 +29,6 @@ use crate::{
     },
     deep::{self, Meter, Outcome, Run, Stamp, Total, Work},
     finding::Finding,
-    ledger::{LOCAL, Ledger, hex},
     report::{ArchivePart, GuestPart, NodePart},
 };
 

@@ -6,11 +6,13 @@ use std::{collections::BTreeSet, str::FromStr as _, time::Duration};
 
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*};
-use restore_common::pve::{GuestKind, Vmid};
+use restore_common::{
+    ledger::{Drilled, Proof},
+    pve::{GuestKind, Vmid},
+};
 use verify_backups::{
     codes,
     finding::Finding,
-    ledger::{Drilled, Proof},
     report::{
         self, ArchivePart, BucketPart, DrillPart, GuestPart, Level, NodePart, ReadyPart, Report, Verified,
         VersionPart,

@@ -2,21 +2,27 @@
 //!
 //! A real node frees the old disks before it reads the payload, and a compressor gives its verdict at the very end, so
 //! this comes first. `vma verify` accepts an archive that was cut between two extents and sees no flipped payload bit:
-//! its total is compared with the sizes of the devices, and the compressor's checksum covers the payload.
+//! its total is compared with the sizes of the devices, and the compressor's checksum covers the payload. Of a backup that
+//! was found good before, the bytes are compared instead: that sees every change.
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use restore_common::{
+    cli::state_folder,
     procedure::{Failure, Interrupted, Run},
     pve::{
         Archive, ArchiveName, Compression, GuestKind, Verification, VerifySummary, Vmid, VolumeId,
         archives_in, list_archives, verify_summary,
     },
     remote::{Command, Host, HostError},
+    ui::format,
 };
 
-use crate::{assignment::Restore, look};
+use crate::{
+    assignment::{Assignment, Restore},
+    look, record,
+};
 
 /// How long reading an older archive may take.
 const READING: Duration = Duration::from_secs(4 * 3600);
@@ -90,11 +96,31 @@ fn complete(said: &str) -> anyhow::Result<VerifySummary> {
         .into())
 }
 
-/// Step: the chosen archive is readable to its end. When it is not, the newest older one that is gets named.
+/// The commands of [`check`].
+pub fn check_commands(what: &Assignment) -> Vec<Command> {
+    let path = &what.inside.path;
+    let compares = what.verified().map(|_| record::sum_command(path));
+    let reads = what.is_read().then(|| check_command(&what.archive.name, path));
+    compares.into_iter().chain(reads).collect()
+}
+
+/// What [`check`] does, in words.
+pub fn check_title(what: &Assignment) -> String {
+    let size = format::bytes(what.archive.size);
+    match what.verified() {
+        Some((_, day)) if what.is_read() => {
+            format!("Compare the backup with what was verified on {day}, and read it to its end: {size}")
+        }
+        Some((_, day)) => format!("Compare the backup with what was verified on {day}: {size}"),
+        None => format!("Read the backup to its end: {size}"),
+    }
+}
+
+/// Step: the chosen archive has the bytes that were verified, or is readable to its end. When it is not, the newest older
+/// one that is gets named.
 pub fn check(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<String>> {
     let what = &restore.what;
-    let archive = Readable { name: &what.archive.name, path: &what.inside.path, size: what.data_size() };
-    match read_to_end(run, restore.host, &archive) {
+    match prove(what, restore.host, run) {
         Ok(summary) => fits(restore, summary),
         Err(error) if is_about_the_archive(&error) => {
             let say = |volid: &VolumeId| run.say(&format!("looking for an intact one: {volid}"));
@@ -104,6 +130,28 @@ pub fn check(restore: &mut Restore<'_>, run: &Run<'_>) -> anyhow::Result<Option<
         }
         Err(error) => Err(error),
     }
+}
+
+fn prove(what: &Assignment, host: &dyn Host, run: &Run<'_>) -> anyhow::Result<Option<VerifySummary>> {
+    let path = &what.inside.path;
+    if let Some((known, day)) = what.verified() {
+        compare(run, host, path, known, &day)?;
+    }
+    let archive = Readable { name: &what.archive.name, path, size: what.data_size() };
+    if what.is_read() { read_to_end(run, host, &archive) } else { Ok(None) }
+}
+
+fn compare(run: &Run<'_>, host: &dyn Host, path: &str, known: &str, day: &str) -> anyhow::Result<()> {
+    let mut answer = String::new();
+    run.job(host, &record::sum_command(path), None, &mut |line| answer.push_str(line))?;
+    let sum = record::sum_in(&answer);
+    if sum == known {
+        return Ok(());
+    }
+    let short = |sum: &str| sum.chars().take(12).collect::<String>();
+    let (was, is) = (short(known), short(sum));
+    let message = format!("its SHA-256 is not the one recorded on {day} (was {was}…, is {is}…)");
+    Err(Failure::new(message).into())
 }
 
 /// The command that asks a backup server again what it knows of its backups.
@@ -135,21 +183,24 @@ fn is_about_the_archive(error: &anyhow::Error) -> bool {
 
 /// Now that the archive was read, it is known how much will be written.
 fn fits(restore: &Restore<'_>, summary: Option<VerifySummary>) -> anyhow::Result<Option<String>> {
-    let Some(summary) = summary else { return Ok(Some("readable to its end".to_owned())) };
+    let Some(summary) = summary else {
+        let compared = |(_, day)| format!("the same bytes as verified on {day}");
+        return Ok(Some(restore.what.verified().map_or("readable to its end".to_owned(), compared)));
+    };
     if let Some(room) = restore.what.room
         && summary.data() > room
     {
-        let needed = restore_common::ui::format::bytes(summary.data());
-        let free = restore_common::ui::format::bytes(room);
+        let needed = format::bytes(summary.data());
+        let free = format::bytes(room);
         let failure =
             Failure::new(format!("the backup holds {needed} of data and the storage has room for {free}"));
         return Err(failure.hint("`--target-storage` puts the disks elsewhere").into());
     }
-    Ok(Some(format!("readable to its end, {} of data", restore_common::ui::format::bytes(summary.data()))))
+    Ok(Some(format!("readable to its end, {} of data", format::bytes(summary.data()))))
 }
 
-/// Reads older backups to their end, newest first, until one is intact: the advice that follows from it. `on_archive`
-/// hears which one is read.
+/// Reads older backups to their end, or compares them with what is on record, newest first, until one is intact: the
+/// advice that follows from it. `on_archive` hears which one is read.
 pub fn newest_intact(
     vmid: Vmid,
     host: &dyn Host,
@@ -183,6 +234,10 @@ fn is_intact(host: &dyn Host, archive: &Archive) -> Result<bool, HostError> {
     let question = look::path_of(&archive.volid);
     let answer = host.run(&question)?;
     let Ok(path) = look::path_in(host, &question, &answer) else { return Ok(false) };
+    if let Some(known) = record::of(&state_folder(), host, archive, &path).and_then(|entry| entry.sha256) {
+        let output = host.run(&record::sum_command(&path).limit(READING))?;
+        return Ok(output.success() && record::sum_in(&output.stdout) == known);
+    }
     let output = host.run(&check_command(&archive.name, &path).limit(READING))?;
     if !output.success() {
         return Ok(false);

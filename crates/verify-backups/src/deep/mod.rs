@@ -17,6 +17,7 @@ use std::{
 
 use jiff::Timestamp;
 use restore_common::{
+    ledger::{Entry, Ledger, LedgerError, Verdict},
     remote::Host,
     ui::{Progress, ProgressMode, format},
 };
@@ -29,7 +30,6 @@ use crate::{
     app::{Frame, PROGRAM, VERSION},
     codes::deep::{CHANGED, KNOWN_BAD, NOT_CHECKED, NOT_READ, UNSTABLE},
     finding::{Finding, Severity},
-    ledger::{Entry, Ledger, LedgerError, Verdict},
     report::{ArchivePart, NodePart, Verified},
 };
 

@@ -8,14 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 use restore_common::{
+    ledger::{Entry, Ledger, Verdict},
     pve::ArchiveName,
     remote::{Command, Output},
 };
 
-use crate::{
-    ledger::{Entry, Ledger, Verdict},
-    report::{ArchivePart, NodePart, Verified},
-};
+use crate::report::{ArchivePart, NodePart, Verified};
 
 /// Size and time of a file as its file system has them.
 #[derive(Clone, Debug, PartialEq, Eq)]

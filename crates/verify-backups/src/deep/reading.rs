@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use restore_common::{
+    ledger::{Entry, Verdict},
     pve::{ArchiveName, Compression, GuestKind, verify_summary},
     remote::{Command, Ending, Output},
     ui::format,
@@ -14,7 +15,6 @@ use crate::{
         deep::{CHANGED, DAMAGED, INCOMPLETE, TRUNCATED},
     },
     finding::Finding,
-    ledger::{Entry, Verdict},
 };
 
 /// Most that is kept of what the other program says.
@@ -314,7 +314,7 @@ mod tests {
         std::fs::write(file.path(), &bytes).unwrap();
         let (reading, _) = read_by(reader, file.path().to_str().unwrap(), TAR);
         assert_eq!(reading.read, 5_000_001);
-        assert_eq!(reading.sha256, Some(crate::ledger::hex(&Sha256::digest(&bytes))));
+        assert_eq!(reading.sha256, Some(restore_common::ledger::hex(&Sha256::digest(&bytes))));
         assert_eq!(reading.status.map(|[read, _, _]| read), Some(0));
     }
 

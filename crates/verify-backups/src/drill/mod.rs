@@ -20,6 +20,7 @@ use restore_common::{
     cli::journals,
     contact::at_once,
     homelab::Project,
+    ledger::{Drilled, Ledger, Proof},
     procedure::{Exit, Interrupted, Report, Reporter, Session, carry_out},
     pve::{PveError, Vmid},
     remote::{Host, ReadOnly, RunId},
@@ -37,7 +38,6 @@ use crate::{
     codes,
     codes::drill::{BOOT_UNKNOWN, LEFT, NOT_DONE, NOT_REMOVED},
     finding::Finding,
-    ledger::{Drilled, Ledger, Proof},
     nodes::Looked,
     report::{DrillPart, NodePart},
 };

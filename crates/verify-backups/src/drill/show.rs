@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use restore_common::{
+    ledger::Ledger,
     procedure::plan_text,
     pve::PveError,
     ui::{Table, format, sanitize},
@@ -13,7 +14,7 @@ use super::{
     ground::Ground,
     steps,
 };
-use crate::{ledger::Ledger, nodes::Looked};
+use crate::nodes::Looked;
 
 /// Columns of the summary.
 const WIDTH: usize = 80;

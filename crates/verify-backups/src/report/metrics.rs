@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use restore_common::procedure::CheckStatus;
+use restore_common::{ledger::Proof, procedure::CheckStatus};
 
 use super::{GuestPart, NodePart, ReadyPart, Report, model::seconds};
-use crate::{
-    finding::{Code, Finding, Severity},
-    ledger::Proof,
-};
+use crate::finding::{Code, Finding, Severity};
 
 /// The report as metrics.
 pub fn metrics(report: &Report) -> String {

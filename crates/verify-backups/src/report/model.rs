@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use restore_common::{
+    ledger::{Drilled, Proof},
     procedure::{CheckResult, CheckStatus},
     pve::{ArchiveName, GuestKind, Vmid},
     ui::format,
@@ -12,7 +13,6 @@ use restore_common::{
 use crate::{
     codes::running as codes,
     finding::{Finding, Severity},
-    ledger::{Drilled, Proof},
 };
 
 /// How far archives were looked into.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use console::style;
 use restore_common::{
+    ledger::Proof,
     procedure::CheckStatus,
     ui::{Table, format, sanitize},
 };
@@ -11,10 +12,7 @@ use restore_common::{
 use super::{
     ArchivePart, BucketPart, GuestPart, Level, NodePart, ReadyPart, Report, ServicePart, model::total_size,
 };
-use crate::{
-    finding::{Finding, Severity},
-    ledger::Proof,
-};
+use crate::finding::{Finding, Severity};
 
 /// The text. `verbose` adds a line an archive and the notes.
 pub fn text(report: &Report, width: usize, verbose: bool) -> String {

@@ -14,8 +14,8 @@ use restore_e2e::{Ran, verify_backups};
 use restore_lab::lab::{Fault, Lab, LabBuilder};
 use serde_json::Value;
 
-const OLDER: &str = "2026_01_29-01_00_04";
-const NEWEST: &str = "2026_01_30-01_00_04";
+pub(super) const OLDER: &str = "2026_01_29-01_00_04";
+pub(super) const NEWEST: &str = "2026_01_30-01_00_04";
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,12 +67,12 @@ pub(super) fn is_good(report: &Value, file: &str) -> bool {
     of_archive(report, file)["verified"]["now"] == true && codes(report, file).is_empty()
 }
 
-fn deep(lab: &Lab, more: &[&str]) -> Ran {
+pub(super) fn deep(lab: &Lab, more: &[&str]) -> Ran {
     let words: Vec<&str> = ["--deep", "--no-state", "--json"].iter().chain(more).copied().collect();
     verify_backups(lab, &words)
 }
 
-fn small(compress: &'static str) -> Lab {
+pub(super) fn small(compress: &'static str) -> Lab {
     LabBuilder::new().small().compress(compress).start().unwrap()
 }
 
@@ -85,11 +85,11 @@ fn suffix(compress: &str) -> &str {
     }
 }
 
-fn vm(time: &str, compress: &str) -> String {
+pub(super) fn vm(time: &str, compress: &str) -> String {
     format!("vzdump-qemu-101-{time}.vma{}", suffix(compress))
 }
 
-fn ct(time: &str, compress: &str) -> String {
+pub(super) fn ct(time: &str, compress: &str) -> String {
     format!("vzdump-lxc-102-{time}.tar{}", suffix(compress))
 }
 
@@ -338,7 +338,7 @@ fn a_dry_run_reads_nothing_and_records_nothing() {
 }
 
 /// Where the lab's operator keeps the ledger.
-fn ledger(lab: &Lab) -> PathBuf {
+pub(super) fn ledger(lab: &Lab) -> PathBuf {
     let set = lab.operator().variables().into_iter().find(|(name, _)| name == "XDG_STATE_HOME");
     let state = set.map_or_else(|| lab.operator().home().join(".local/state"), |(_, value)| value.into());
     state.join("pve-restore/ledger/verified")

@@ -11,6 +11,7 @@ mod local;
 mod quick;
 mod readings;
 mod ready;
+mod recorded;
 mod report;
 mod secrets;
 mod shared;

@@ -16,9 +16,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use restore_common::{private, pve::Vmid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::{private, pve::Vmid};
 
 /// Begins the first line; the digest follows.
 const MAGIC: &str = "pve-restore ledger 1 ";
@@ -296,7 +297,7 @@ fn write(file: &Path, document: &Document) -> io::Result<()> {
 }
 
 /// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
