@@ -102,6 +102,11 @@ impl Entry {
     pub fn is_about(&self, size: u64, mtime: &str) -> bool {
         self.size == size && self.mtime == mtime
     }
+
+    /// The file's time in whole seconds since 1970.
+    pub fn mtime_seconds(&self) -> Option<i64> {
+        self.mtime.split('.').next()?.parse().ok()
+    }
 }
 
 /// What a drill proved.

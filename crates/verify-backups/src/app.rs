@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Arc,
@@ -62,6 +62,24 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// A report that has nothing in it yet.
+    fn report(&self) -> Report {
+        Report {
+            began: Timestamp::now(),
+            took: Duration::ZERO,
+            level: match (self.cli.ready, self.cli.reads_all()) {
+                (true, _) => Level::Ready,
+                (false, true) => Level::Deep,
+                (false, false) => Level::Quick,
+            },
+            nodes: Vec::new(),
+            buckets: Vec::new(),
+            ready: Vec::new(),
+            services: Vec::new(),
+            error: None,
+        }
+    }
+
     /// Draws what a drill does.
     pub fn reporter(&self) -> TerminalReporter {
         let common = &self.cli.common;
@@ -91,19 +109,26 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::from(ERRORS)
+            let exit = ExitCode::from(ERRORS);
+            if !common.json {
+                return exit;
+            }
+            let report = Report { error: Some(format!("{error:#}")), ..frame.report() };
+            print_json(&report::json(&report, ERRORS), exit)
         }
     }
 }
 
 /// Everything that was asked for, one part after the other.
 fn check(frame: &Frame<'_>) -> anyhow::Result<Report> {
-    let (began, started) = (Timestamp::now(), Instant::now());
+    let started = Instant::now();
+    let report = frame.report();
     if frame.cli.ready {
         let ready = ready::look(frame)?;
-        let Homelab { nodes, buckets, services } = Homelab::default();
-        let took = started.elapsed();
-        return Ok(Report { began, took, level: Level::Ready, nodes, buckets, services, ready });
+        return Ok(Report { ready, took: started.elapsed(), ..report });
+    }
+    if frame.cli.drill.is_some() {
+        drill::can_ask(frame)?;
     }
     let ledger = Ledger::open(&frame.state)?;
     let Homelab { nodes, buckets, services } = match &frame.cli.local {
@@ -113,15 +138,7 @@ fn check(frame: &Frame<'_>) -> anyhow::Result<Report> {
     if frame.interrupt.requested() {
         return Err(Interrupted.into());
     }
-    Ok(Report {
-        began,
-        took: started.elapsed(),
-        level: if frame.cli.reads_all() { Level::Deep } else { Level::Quick },
-        nodes,
-        buckets,
-        services,
-        ready: Vec::new(),
-    })
+    Ok(Report { nodes, buckets, services, took: started.elapsed(), ..report })
 }
 
 /// What was found in a homelab.
@@ -143,7 +160,11 @@ fn homelab(frame: &Frame<'_>, ledger: &Ledger) -> anyhow::Result<Homelab> {
         let states = (!cli.no_state).then(|| scope.spawn(|| look_at_states(frame, &project, &environments)));
         let services = cli.full.then(|| scope.spawn(|| services::look(frame, &project, &environments)));
         let mut looked = look(frame, environments.clone())?;
+        shared::moved(&mut looked, cli.max_age);
         shared::once(&mut looked);
+        if let Some(named) = &cli.drill {
+            drill::all_known(named, &looked)?;
+        }
         if cli.full {
             running::look(&mut looked, &Known { project: &project, environments: &environments })?;
         }
@@ -210,8 +231,7 @@ fn look(frame: &Frame<'_>, environments: Vec<Environment>) -> anyhow::Result<Vec
         nodes::look(connect_all(&common, &environments, &asked.nodes)?, &asked)
     })?;
     if looked.is_empty() {
-        let names: Vec<_> = cli.node.iter().map(ToString::to_string).collect();
-        anyhow::bail!("no node of the project is named {}", names.join(" or "));
+        return Err(nodes::unknown(&cli.node));
     }
     nodes::all_known(&looked, &scope)?;
     Ok(looked)
@@ -239,18 +259,23 @@ fn unless_interrupted<R: Send + 'static>(
 /// Prints the report, writes the files that were asked for, and gives the exit code that it deserves.
 fn show(frame: &Frame<'_>, report: &Report) -> ExitCode {
     let cli = frame.cli;
-    let files = [(&cli.metrics, report::metrics as fn(&Report) -> String), (&cli.html, report::page)];
-    let mut exit = report.exit_code();
-    for (path, make) in files {
-        if let Some(path) = path
-            && let Err(error) = report::write(path, &make(report))
-        {
+    let written = |path: &Path, text: &str| match report::write(path, text) {
+        Ok(()) => 0,
+        Err(error) => {
             complain(&format!("{error:#}"));
-            exit = ERRORS;
+            ERRORS
         }
+    };
+    let mut exit = report.exit_code();
+    if let Some(path) = &cli.html {
+        exit = exit.max(written(path, &report::page(report)));
+    }
+    // The last of the files, because it tells how the program ends.
+    if let Some(path) = &cli.metrics {
+        exit = exit.max(written(path, &report::metrics(report, exit)));
     }
     if cli.common.json {
-        return print_json(&report::json(report), ExitCode::from(exit));
+        return print_json(&report::json(report, exit), ExitCode::from(exit));
     }
     let terminal = console::Term::stdout();
     let width = if terminal.is_term() { usize::from(terminal.size().1) } else { WIDTH };

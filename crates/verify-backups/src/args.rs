@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use restore_common::{
     cli::Common,
     pve::{NodeName, StorageId, Vmid},
@@ -30,6 +30,7 @@ Exit codes:
 /// Know that every backup of a Proxmox VE homelab can be restored
 #[derive(Parser, Clone, Debug)]
 #[command(name = "verify-backups", version, max_term_width = 100, after_help = format!("{EXAMPLES}\n{EXITS}"))]
+#[command(group = ArgGroup::new("reading").args(["deep", "full", "local"]).multiple(true))]
 pub struct Cli {
     /// Look at this node only (repeatable)
     #[arg(long, value_name = "NODE", help_heading = "What to check")]
@@ -88,11 +89,11 @@ pub struct Cli {
     pub bwlimit: Option<u32>,
 
     /// Skip what was read, unchanged, in the last DAYS
-    #[arg(long, value_name = "DAYS", help_heading = "Deep")]
+    #[arg(long, value_name = "DAYS", help_heading = "Deep", requires = "reading", conflicts_with = "quick")]
     pub skip_verified: Option<u32>,
 
     /// Begin no other archive after this time (2h, 30m)
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deep")]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Deep", requires = "reading", conflicts_with = "quick")]
     pub max_duration: Option<std::time::Duration>,
 
     /// Metrics for Prometheus' textfile collector
@@ -143,9 +144,13 @@ mod tests {
     #[case(&["--vmid", "99"])]
     #[case(&["--max-age", "soon"])]
     #[case(&["--max-age", "0h"])]
-    #[case(&["--max-duration", "99999999999999999999d"])]
+    #[case(&["--deep", "--max-duration", "99999999999999999999d"])]
     #[case(&["--jobs", "0"])]
     #[case(&["--bwlimit", "0"])]
+    #[case(&["--max-duration", "4h"])]
+    #[case(&["--skip-verified", "7"])]
+    #[case(&["--local", "/mnt/usb", "--quick", "--skip-verified", "7"])]
+    #[case(&["--drill", "--max-duration", "4h"])]
     #[case(&["--local", "/mnt/usb", "--node", "pve-prod"])]
     #[case(&["--local", "/mnt/usb", "--max-age", "48h"])]
     #[case(&["--local", "/mnt/usb", "--drill"])]
@@ -154,6 +159,17 @@ mod tests {
     fn nonsense_is_refused_by_the_parser(#[case] words: &[&str]) {
         let words = std::iter::once("verify-backups").chain(words.iter().copied());
         assert!(Cli::try_parse_from(words).unwrap_err().use_stderr());
+    }
+
+    #[rstest::rstest]
+    #[case(&["--deep", "--jobs", "2", "--skip-verified", "7", "--max-duration", "4h", "--bwlimit", "1000"])]
+    #[case(&["--full", "--max-duration", "4h"])]
+    #[case(&["--local", "/mnt/usb", "--skip-verified", "7"])]
+    #[case(&["--jobs", "2"])]
+    #[case(&["--drill", "--bwlimit", "1000"])]
+    fn what_belongs_together_is_taken(#[case] words: &[&str]) {
+        let words = std::iter::once("verify-backups").chain(words.iter().copied());
+        assert!(Cli::try_parse_from(words).is_ok());
     }
 
     #[test]

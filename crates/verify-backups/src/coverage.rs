@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::{Timestamp, civil::Time};
 use restore_common::{
-    pve::{BackupJob, GuestKind, Storage, Vmid},
+    pve::{BackupJob, BackupRun, GuestKind, Storage},
     ui::format,
 };
 
@@ -24,8 +25,10 @@ const LEAST_GRACE: Duration = Duration::from_secs(2 * 3600);
 pub struct Wish {
     /// A newest backup may be this old, whatever the jobs' schedules are.
     pub max_age: Option<Duration>,
-    /// Whether all storages were read: otherwise that there is no backup, or no newer one, cannot be said.
+    /// Whether all storages that were asked for were read: otherwise that there is no newer backup cannot be said.
     pub sees_all: bool,
+    /// Whether that is one storage of several: a schedule fills all of them, and other backups may be on the others.
+    pub one_storage: bool,
 }
 
 /// What is to be said about a guest.
@@ -38,17 +41,31 @@ pub fn of_guest(look: &Look, guest: &GuestNow, archives: &[ArchivePart], wish: W
     let mut findings = Vec::new();
     if wish.sees_all {
         findings.extend(match archives.first() {
+            None if wish.one_storage => None,
             None => Some(Finding::new(&codes::NO_BACKUP, "no storage of the node lists one")),
             // A template does not change.
-            Some(_) if is_template => None,
+            Some(_) if is_template || (wish.one_storage && wish.max_age.is_none()) => None,
             Some(newest) => stale(look, newest, &jobs, wish.max_age),
         });
     }
     let covered = !jobs.is_empty() || (is_template && !archives.is_empty());
     findings.extend((!covered).then(|| in_no_job(look, guest)));
-    findings.extend(last_try(look, guest.vmid, archives));
+    findings.extend(last_try(look, guest, archives));
     findings.extend(disks(guest));
     findings
+}
+
+/// Instead of what was said about the age of a guest's backups on its own node: its newest one is on another.
+pub fn of_moved(
+    look: &Look,
+    guest: &GuestNow,
+    (newest, on): (&ArchivePart, &str),
+    max_age: Option<Duration>,
+) -> Vec<Finding> {
+    let words = format!("{} on {on}", newest.id);
+    let is_template = guest.config.flag("template");
+    let stale = stale(look, newest, &jobs_of(look, guest), max_age).filter(|_| !is_template);
+    std::iter::once(Finding::new(&codes::BACKUP_ELSEWHERE, words)).chain(stale).collect()
 }
 
 /// The enabled jobs that back it up from this node.
@@ -81,7 +98,11 @@ fn stale(
         (None, Some((gap, job))) => {
             (gap + (gap / 4).max(LEAST_GRACE), format!("job {}: {}", job.id, job.schedule))
         }
-        (None, None) => (DEFAULT_MAX_AGE, "no schedule says otherwise".to_owned()),
+        (None, None) if jobs.is_empty() => (DEFAULT_MAX_AGE, "no schedule says otherwise".to_owned()),
+        (None, None) => {
+            let schedules: Vec<_> = jobs.iter().map(|job| format!("`{}`", job.schedule)).collect();
+            (DEFAULT_MAX_AGE, format!("{} is not understood, use --max-age", schedules.join(", ")))
+        }
     };
     let age = u64::try_from(look.facts.time.saturating_sub(newest.ctime)).ok()?;
     (age > allowed.as_secs()).then(|| {
@@ -95,8 +116,8 @@ fn stale(
 }
 
 /// Whether the last try failed: by the node's tasks, or by a log without an archive that is newer than all archives.
-fn last_try(look: &Look, vmid: Vmid, archives: &[ArchivePart]) -> Option<Finding> {
-    let by_task = look.runs.iter().find(|run| run.guest() == Some(vmid));
+fn last_try(look: &Look, guest: &GuestNow, archives: &[ArchivePart]) -> Option<Finding> {
+    let by_task = look.runs.iter().find(|run| run.guest() == Some(guest.vmid));
     if let Some((run, failure)) = by_task.and_then(|run| Some((run, run.failure()?))) {
         let newest = archives.first().map_or(i64::MIN, |archive| archive.ctime);
         if run.starttime.is_some_and(|began| began > newest) {
@@ -106,7 +127,7 @@ fn last_try(look: &Look, vmid: Vmid, archives: &[ArchivePart]) -> Option<Finding
     let logs = look.folders.iter().flat_map(|folder| &folder.logs);
     let own = logs.filter_map(|log| {
         let name = name_of(log.name.strip_suffix(".log")?)?;
-        (name.vmid == vmid).then_some((name.time, &log.ended))
+        ((name.vmid, name.kind) == (guest.vmid, guest.kind)).then_some((name.time, &log.ended))
     });
     let (time, ended) = own.max_by_key(|(time, _)| *time)?;
     let has_newer =
@@ -172,11 +193,25 @@ fn of_jobs(look: &Look) -> Vec<Finding> {
     findings.extend(
         disabled.map(|job| Finding::new(&node_codes::JOB_DISABLED, format!("{} ({})", job.id, job.schedule))),
     );
-    let last = look.runs.iter().find(|run| run.guest().is_none());
-    if let Some(failure) = last.and_then(|run| run.failure()) {
-        let began = last.and_then(|run| run.starttime).unwrap_or_default();
-        let words = format!("{}: {failure}", format::node_time(began, look.facts.utc_offset));
-        findings.push(Finding::new(&node_codes::JOB_FAILED, words));
-    }
+    findings.extend(last_runs(look, here().filter(|job| job.is_enabled())).into_iter().filter_map(|run| {
+        let began = format::node_time(run.starttime?, look.facts.utc_offset);
+        Some(Finding::new(&node_codes::JOB_FAILED, format!("{began}: {}", run.failure()?)))
+    }));
     findings
+}
+
+/// The last run of each of these jobs, and the last run of all. A task does not say whose run it is; the time of the day
+/// at which it began does, and of several that began in one minute each may be it.
+fn last_runs<'a>(look: &'a Look, jobs: impl Iterator<Item = &'a BackupJob>) -> Vec<&'a BackupRun> {
+    let began = |run: &BackupRun| {
+        let time = Timestamp::from_second(run.starttime?).ok()?.to_zoned(look.facts.zone.clone()).datetime();
+        Some((time.date(), Time::constant(time.hour(), time.minute(), 0, 0)))
+    };
+    let runs: Vec<_> = look.runs.iter().filter(|run| run.guest().is_none()).collect();
+    let of_job =
+        |job: &BackupJob| runs.iter().filter_map(|run| began(run)).find(|(_, time)| job.begins_at(*time));
+    let minutes: Vec<_> = jobs.filter_map(of_job).collect();
+    let counts =
+        |(at, run): &(usize, &BackupRun)| *at == 0 || began(run).is_some_and(|m| minutes.contains(&m));
+    runs.into_iter().enumerate().filter(counts).map(|(_, run)| run).collect()
 }

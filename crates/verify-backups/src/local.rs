@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, BufRead as _, BufReader, Read as _},
     num::NonZero,
     ops::ControlFlow,
     os::unix::fs::MetadataExt as _,
@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use restore_common::{
     archive::{self, Damage, Defect, ReadError},
     ledger::{LOCAL, Ledger, hex},
-    pve::{ArchiveName, Vmid},
+    pve::{ArchiveName, GuestKind, Vmid},
 };
 
 use crate::{
@@ -27,16 +27,19 @@ use crate::{
         archive::{EMPTY, FOREIGN, HEADER, LOG, NO_CONFIG, UNREADABLE, WRONG_TYPE},
         deep::{DAMAGED, INCOMPLETE, NOT_CHECKED, TRUNCATED},
     },
-    deep::{self, Meter, Outcome, Run, Stamp, Total, Work},
+    deep::{self, Meter, Outcome, Recalled, Run, Stamp, Total, Work},
     finding::Finding,
     report::{ArchivePart, GuestPart, NodePart},
 };
+
+/// Most that is read of a log. Those of `vzdump` have some kilobytes.
+const LOG_READ: u64 = 16 * 1024 * 1024;
 
 /// Looks at the archives in a folder, and reads them to their end unless only a quick look is wanted.
 pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<NodePart> {
     let dir = dir.canonicalize().with_context(|| format!("cannot look into `{}`", dir.display()))?;
     let mut part = NodePart { label: dir.display().to_string(), reached: true, ..NodePart::default() };
-    let mut guests: BTreeMap<Vmid, GuestPart> = BTreeMap::new();
+    let mut guests: BTreeMap<(Vmid, GuestKind), GuestPart> = BTreeMap::new();
     let vmids = &frame.cli.vmid;
     for path in files(&dir)? {
         // Of certain guests only, without what belongs to none: as on a node.
@@ -45,12 +48,15 @@ pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<No
         }
         let archive = described(&path);
         match archive.name.clone() {
-            Some(name) => guests.entry(name.vmid).or_insert_with(|| guest(&name)).archives.push(archive),
+            Some(name) => {
+                let guest = guests.entry((name.vmid, name.kind)).or_insert_with(|| guest(&name));
+                guest.archives.push(archive);
+            }
             None => part.others.push(archive),
         }
     }
-    nothing_missed(&dir, &guests, vmids, &part)?;
     part.guests = guests.into_values().collect();
+    nothing_missed(&dir, vmids, &part)?;
     for guest in &mut part.guests {
         guest.archives.sort_by_key(|archive| std::cmp::Reverse(archive.ctime));
     }
@@ -64,17 +70,13 @@ pub fn look(frame: &Frame<'_>, dir: &Path, ledger: &Ledger) -> anyhow::Result<No
 
 /// Refuses a folder without any backup, and a guest without one in it: a disk that is not mounted, or a slip of the finger,
 /// must not look like good news.
-fn nothing_missed(
-    dir: &Path,
-    guests: &BTreeMap<Vmid, GuestPart>,
-    vmids: &[Vmid],
-    part: &NodePart,
-) -> anyhow::Result<()> {
+fn nothing_missed(dir: &Path, vmids: &[Vmid], part: &NodePart) -> anyhow::Result<()> {
     let place = format!("`{}` or its folder `dump`", dir.display());
-    if let Some(vmid) = vmids.iter().find(|vmid| !guests.contains_key(vmid)) {
+    let is_there = |vmid: &Vmid| part.guests.iter().any(|guest| guest.vmid == *vmid);
+    if let Some(vmid) = vmids.iter().find(|vmid| !is_there(vmid)) {
         anyhow::bail!("there is no backup of guest {vmid} in {place}");
     }
-    if guests.is_empty() && part.others.is_empty() {
+    if part.guests.is_empty() && part.others.is_empty() {
         anyhow::bail!("there is no backup in {place}; is the disk that should be there mounted?");
     }
     Ok(())
@@ -138,6 +140,7 @@ fn described(path: &Path) -> ArchivePart {
         id: path.display().to_string(),
         path: Some(path.display().to_string()),
         name: name.clone(),
+        mtime: None,
         ctime: ctime.map_or(0, jiff::Timestamp::as_second),
         size: 0,
         also_on: Vec::new(),
@@ -184,9 +187,11 @@ fn no_configuration() -> Finding {
 /// Errors in the log that `vzdump` wrote beside the archive.
 fn log(path: &Path, file_name: &str) -> Option<Finding> {
     let base = file_name.split_once('.')?.0;
-    let text = fs::read_to_string(path.with_file_name(format!("{base}.log"))).ok()?;
-    let wrong = text.lines().find(|line| line.contains("ERROR: "))?;
-    Some(Finding::new(&LOG, wrong.to_owned()))
+    let log = File::open(path.with_file_name(format!("{base}.log"))).ok()?;
+    // The names of files and guests in it may be of any encoding.
+    let lines = BufReader::new(log.take(LOG_READ)).split(b'\n').map_while(Result::ok);
+    let mut lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    Some(Finding::new(&LOG, lines.find(|line| line.contains("ERROR: "))?))
 }
 
 fn told(error: &ReadError) -> Finding {
@@ -209,15 +214,13 @@ fn code_of(defect: &Defect) -> &'static crate::finding::Code {
     }
 }
 
-/// Without a reading, what the ledger has of files that are as they were.
+/// Without a reading, what the ledger has of the files.
 fn recall(part: &mut NodePart, ledger: &Ledger) {
     for archive in deep::archives(part) {
         let Some(path) = &archive.path else { continue };
         let Some((entry, stamp)) = ledger.archive(LOCAL, path).zip(stamp(path)) else { continue };
-        if entry.is_about(stamp.size, &stamp.mtime) {
-            archive.verified = deep::verified_before(&entry);
-            deep::tell_known_bad(archive, &entry);
-        }
+        let is_same = entry.is_about(stamp.size, &stamp.mtime);
+        Recalled::of(&entry, stamp.size, is_same).tell(archive);
     }
 }
 
@@ -232,6 +235,7 @@ fn read(frame: &Frame<'_>, part: &mut NodePart, ledger: &Ledger) -> anyhow::Resu
     let queue = queue_of(&run, part);
     if frame.cli.common.dry_run {
         part.findings.push(deep::say_only(&queue));
+        recall(part, ledger);
         return Ok(());
     }
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -241,7 +245,7 @@ fn read(frame: &Frame<'_>, part: &mut NodePart, ledger: &Ledger) -> anyhow::Resu
     Ok(())
 }
 
-/// What is to be read. What the look at its head has found wrong is not read for that.
+/// What is to be read.
 fn queue_of(run: &Run<'_>, part: &mut NodePart) -> Vec<Work> {
     let mut queue = Vec::new();
     for (index, archive) in deep::archives(part).enumerate() {
@@ -251,8 +255,6 @@ fn queue_of(run: &Run<'_>, part: &mut NodePart) -> Vec<Work> {
         let Some(stamp) = stamp(path) else { continue };
         let before = run.ledger.archive(LOCAL, path);
         if run.wanted(&stamp, before.as_ref()) {
-            // The reading says it again, and better.
-            archive.findings.retain(|finding| finding.code == &LOG);
             let (name, path, ctime) = (name.clone(), path.clone(), archive.ctime);
             queue.push(Work { index, name, path, stamp, ctime, before });
         } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use restore_common::{
     contact::{Contact, at_once},
     homelab::NodeRef,
-    pve::{NodeName, PveError, StorageId, Vmid},
+    pve::{GuestKind, NodeName, PveError, StorageId, Vmid},
     remote::ReadOnly,
 };
 
@@ -56,6 +56,12 @@ pub fn look(contacts: Vec<Contact>, scope: &Scope) -> anyhow::Result<Vec<Looked>
         Err(words) => Some(Looked { part: silent(&contact, words), contact, look: None }),
     });
     Ok(looked.collect())
+}
+
+/// That no node has one of these names.
+pub fn unknown(names: &[NodeName]) -> anyhow::Error {
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("no node of the project is named {}", names.join(" or "))
 }
 
 /// Refuses numbers and storages that nobody knows: a slip of the finger must not look like good news. While a node is silent,
@@ -109,15 +115,21 @@ pub fn part_of(node: &NodeRef, look: &Look, scope: &Scope) -> NodePart {
     let is_wanted = |vmid: Vmid| scope.vmids.is_empty() || scope.vmids.contains(&vmid);
     let (mut archives, mut others) = archives::judge(look);
     others.retain(|other| other.name.as_ref().map_or(scope.vmids.is_empty(), |name| is_wanted(name.vmid)));
-    let wish = Wish { max_age: scope.max_age, sees_all: scope.storage.is_none() && look.reads_everything() };
+    let (sees_all, one_storage) = (look.reads_everything(), scope.storage.is_some());
+    let wish = Wish { max_age: scope.max_age, sees_all, one_storage };
     let mut guests: Vec<GuestPart> = Vec::new();
     let (left, own): (Vec<_>, Vec<_>) =
         look.guests.iter().partition(|g| Mark::of(&g.config, g.vmid).is_some());
     for guest in own.into_iter().filter(|guest| is_wanted(guest.vmid)) {
-        guests.push(present(look, guest, archives.remove(&guest.vmid).unwrap_or_default(), wish));
+        guests.push(present(
+            look,
+            guest,
+            archives.remove(&(guest.vmid, guest.kind)).unwrap_or_default(),
+            wish,
+        ));
     }
-    guests.extend(archives.into_iter().filter(|(vmid, _)| is_wanted(*vmid)).filter_map(gone));
-    guests.sort_by_key(|guest| guest.vmid);
+    guests.extend(archives.into_iter().filter(|((vmid, _), _)| is_wanted(*vmid)).map(gone));
+    guests.sort_by_key(|guest| (guest.vmid, !guest.present));
     NodePart {
         label: node.label(),
         environment: node.environment.clone(),
@@ -149,7 +161,6 @@ fn throw_away(guest: &GuestNow) -> Finding {
 }
 
 /// A guest of which only backups are left.
-fn gone((vmid, archives): (Vmid, Vec<ArchivePart>)) -> Option<GuestPart> {
-    let kind = archives.first()?.name.as_ref()?.kind;
-    Some(GuestPart { vmid, name: None, kind, present: false, findings: Vec::new(), archives, drill: None })
+fn gone(((vmid, kind), archives): ((Vmid, GuestKind), Vec<ArchivePart>)) -> GuestPart {
+    GuestPart { vmid, name: None, kind, present: false, findings: Vec::new(), archives, drill: None }
 }

@@ -1,12 +1,15 @@
-//! Backups on a storage that the nodes of a cluster share. Each of these nodes lists all of them; they are told, and read,
-//! once.
+//! What the nodes of a cluster know together: backups on a storage that they share, which each of them lists and which are
+//! told, and read, once; and backups that a guest left behind when it moved.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use restore_common::pve::Storage;
+use restore_common::pve::{GuestKind, Storage, Vmid};
 
 use crate::{
+    codes::guest as codes,
+    coverage,
     deep::archives,
+    finding::Finding,
     nodes::Looked,
     quick::Look,
     report::{ArchivePart, NodePart},
@@ -41,7 +44,7 @@ pub fn once(looked: &mut [Looked]) {
             let Some(key) = key(clusters[node], look.as_ref(), archive) else { continue };
             let is_here = archive.name.as_ref().is_some_and(|name| present.contains(&name.vmid));
             if is_here || !homes.contains_key(&key) {
-                homes.insert(key, Home { node, codes: codes(archive).collect(), also_on: Vec::new() });
+                homes.insert(key, Home { node, codes: names(archive).collect(), also_on: Vec::new() });
             }
         }
     }
@@ -50,7 +53,7 @@ pub fn once(looked: &mut [Looked]) {
         retain(part, |archive| {
             let key = key(clusters[node], look.as_ref(), archive);
             let Some(home) = key.and_then(|key| homes.get_mut(&key)) else { return true };
-            if home.node == node || codes(archive).any(|code| !home.codes.contains(&code)) {
+            if home.node == node || names(archive).any(|code| !home.codes.contains(&code)) {
                 return true;
             }
             home.also_on.push(label.clone());
@@ -65,6 +68,36 @@ pub fn once(looked: &mut [Looked]) {
             }
         }
     }
+}
+
+/// A guest that has moved to another node of its cluster leaves its backups behind. It is not without any, nor are they older
+/// than its newest one.
+pub fn moved(looked: &mut [Looked], max_age: Option<Duration>) {
+    let clusters: Vec<Option<usize>> = (0..looked.len()).map(|node| cluster_of(looked, node)).collect();
+    let mut newest: HashMap<(usize, Vmid, GuestKind), (String, ArchivePart)> = HashMap::new();
+    for (Looked { part, .. }, cluster) in looked.iter().zip(&clusters) {
+        for guest in &part.guests {
+            let (Some(cluster), Some(archive)) = (cluster, guest.archives.first()) else { continue };
+            let key = (*cluster, guest.vmid, guest.kind);
+            if newest.get(&key).is_none_or(|(_, known)| known.ctime < archive.ctime) {
+                newest.insert(key, (part.label.clone(), archive.clone()));
+            }
+        }
+    }
+    for (Looked { look, part, .. }, cluster) in looked.iter_mut().zip(&clusters) {
+        let (Some(look), Some(cluster)) = (look.as_ref(), cluster) else { continue };
+        for guest in part.guests.iter_mut().filter(|guest| guest.findings.iter().any(is_about_age)) {
+            let Some((on, archive)) = newest.get(&(*cluster, guest.vmid, guest.kind)) else { continue };
+            let own = guest.archives.first().map_or(i64::MIN, |own| own.ctime);
+            let Some(now) = look.guest(guest.vmid).filter(|_| archive.ctime > own) else { continue };
+            guest.findings.retain(|finding| !is_about_age(finding));
+            guest.findings.extend(coverage::of_moved(look, now, (archive, on), max_age));
+        }
+    }
+}
+
+fn is_about_age(finding: &Finding) -> bool {
+    [&codes::NO_BACKUP, &codes::STALE].contains(&finding.code)
 }
 
 /// Where the first node of this node's cluster is; nothing for one that stands alone or is silent.
@@ -92,7 +125,7 @@ fn storage_of<'a>(look: &'a Look, archive: &ArchivePart) -> Option<&'a Storage> 
     facts.storage(id.as_str())
 }
 
-fn codes(archive: &ArchivePart) -> impl Iterator<Item = &'static str> {
+fn names(archive: &ArchivePart) -> impl Iterator<Item = &'static str> {
     archive.findings.iter().map(|finding| finding.code.name)
 }
 

@@ -62,6 +62,7 @@ fn archive() -> impl Strategy<Value = ArchivePart> {
             path,
             name: None,
             ctime,
+            mtime: None,
             size,
             also_on,
             verified,
@@ -152,6 +153,7 @@ fn any_report() -> impl Strategy<Value = Report> {
     let parts = (nodes, vec(bucket(), 0..2), vec(ready, 0..3), 0..10_000_000_u64);
     parts.prop_map(|(nodes, buckets, ready, took)| Report {
         services: Vec::new(),
+        error: None,
         began: Timestamp::from_second(1_770_000_000).unwrap(),
         took: Duration::from_millis(took),
         level: Level::Deep,
@@ -265,7 +267,7 @@ fn assert_holds(report: &Report) {
     let again: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(again["nodes"], json["nodes"]);
     assert_eq!(name(&json["nodes"][0]["guests"][0]["name"]), report.nodes[0].guests[0].name);
-    assert_metrics(&report::metrics(report));
+    assert_metrics(&report::metrics(report, report.exit_code()));
     assert_page(&report::page(report));
     let shown = report::text(report, 80, true);
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");

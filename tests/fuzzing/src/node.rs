@@ -72,8 +72,8 @@ fn config(text: &str) {
 /// All answers of a node's quick look, one behind the other, and every form of the report about it.
 pub(crate) fn look(bytes: &[u8]) {
     let Some(report) = report_of(bytes) else { return };
-    seen((report::text(&report, 80, true), report::json(&report)));
-    seen((report::metrics(&report), report::page(&report)));
+    seen((report::text(&report, 80, true), report::json(&report, report.exit_code())));
+    seen((report::metrics(&report, report.exit_code()), report::page(&report)));
 }
 
 /// The report about a node that gives these answers; nothing when they are none.

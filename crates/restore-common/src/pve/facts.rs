@@ -96,9 +96,15 @@ struct StorageConfig {
     content_dirs: Option<String>,
     vgname: Option<String>,
     thinpool: Option<String>,
+    /// The nodes that may use it; all of them without any.
+    nodes: Option<String>,
 }
 
 impl StorageConfig {
+    fn is_for(&self, node: &str) -> bool {
+        self.nodes.as_deref().is_none_or(|nodes| nodes.split(',').any(|name| name.trim() == node))
+    }
+
     /// The folder of its backups, where they are files.
     fn backup_folder(&self) -> Option<String> {
         let mounted = || format!("/mnt/pve/{}", self.storage);
@@ -296,6 +302,11 @@ impl NodeFacts {
             return Err(unreadable(host, TIME, &"no time in it"));
         };
         let configs: Vec<StorageConfig> = json::parse(host, &questions[6], configs)?;
+        // A node lists what is only for others as disabled.
+        let is_elsewhere = |id: &StorageId| {
+            configs.iter().any(|config| config.storage == *id && !config.is_for(&local.name))
+        };
+        storages.retain(|storage| !is_elsewhere(&storage.id));
         let utc_offset =
             i32::try_from(localtime.saturating_sub(time)).map_err(|e| unreadable(host, TIME, &e))?;
         Ok(Self {

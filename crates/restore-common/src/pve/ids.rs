@@ -57,7 +57,7 @@ impl FromStr for Vmid {
 }
 
 /// Whether a guest is a virtual machine or a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuestKind {
     /// A virtual machine, run by QEMU.

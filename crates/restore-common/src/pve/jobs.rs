@@ -64,6 +64,11 @@ impl BackupJob {
     pub fn longest_gap(&self) -> Option<Duration> {
         schedule::longest_gap(&self.schedule)
     }
+
+    /// Whether one of its runs may begin at this time of the day, on the node's clock.
+    pub fn begins_at(&self, time: jiff::civil::Time) -> bool {
+        schedule::runs_at(&self.schedule, time.hour(), time.minute())
+    }
 }
 
 fn names(list: Option<&str>, vmid: Vmid) -> bool {

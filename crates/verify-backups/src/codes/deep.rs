@@ -6,8 +6,17 @@ use crate::finding::{
 };
 
 /// All of them.
-pub const ALL: &[&Code] =
-    &[&TRUNCATED, &DAMAGED, &INCOMPLETE, &CHANGED, &KNOWN_BAD, &UNSTABLE, &NOT_CHECKED, &NOT_READ];
+pub const ALL: &[&Code] = &[
+    &TRUNCATED,
+    &DAMAGED,
+    &INCOMPLETE,
+    &CHANGED,
+    &KNOWN_BAD,
+    &UNSTABLE,
+    &NOT_CHECKED,
+    &NOT_RECORDED,
+    &NOT_READ,
+];
 
 /// It ends too early.
 pub const TRUNCATED: Code = Code {
@@ -63,6 +72,14 @@ pub const NOT_CHECKED: Code = Code {
     severity: Error,
     meaning: "The archive was to be read and could not be: nothing is known about it.",
     action: "Do what the message says, then verify again.",
+};
+
+/// Nobody will know of this reading.
+pub const NOT_RECORDED: Code = Code {
+    name: "ledger-not-written",
+    severity: Error,
+    meaning: "What was just found could not be recorded, so a later run knows nothing of it.",
+    action: "See what the message says about the state folder on this machine (space, permissions), then verify again.",
 };
 
 /// It was not its turn.

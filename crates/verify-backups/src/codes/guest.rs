@@ -55,6 +55,14 @@ pub const RUN_FAILED: Code = Code {
     action: "Read the task's log, remove the cause and back the guest up now.",
 };
 
+/// It has moved since.
+pub const BACKUP_ELSEWHERE: Code = Code {
+    name: "guest-backup-elsewhere",
+    severity: Note,
+    meaning: "The guest's newest backup is on another node of its cluster, which it has moved away from.",
+    action: "Nothing: its next backup is made here; until then the other node is needed to restore it.",
+};
+
 /// All of them.
 pub const ALL: &[&Code] =
-    &[&NO_BACKUP, &STALE, &NO_JOB, &DISK_LEFT_OUT, &DISK_EXCLUDED, &BROKEN, &RUN_FAILED];
+    &[&NO_BACKUP, &BACKUP_ELSEWHERE, &STALE, &NO_JOB, &DISK_LEFT_OUT, &DISK_EXCLUDED, &BROKEN, &RUN_FAILED];

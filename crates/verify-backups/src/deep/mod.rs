@@ -17,7 +17,7 @@ use std::{
 
 use jiff::Timestamp;
 use restore_common::{
-    ledger::{Entry, Ledger, LedgerError, Verdict},
+    ledger::{Entry, Ledger, Verdict},
     remote::Host,
     ui::{Progress, ProgressMode, format},
 };
@@ -28,7 +28,7 @@ pub(crate) use reading::{Outcome, changed, file_name};
 
 use crate::{
     app::{Frame, PROGRAM, VERSION},
-    codes::deep::{CHANGED, KNOWN_BAD, NOT_CHECKED, NOT_READ, UNSTABLE},
+    codes::deep::{CHANGED, KNOWN_BAD, NOT_CHECKED, NOT_READ, NOT_RECORDED, UNSTABLE},
     finding::{Finding, Severity},
     report::{ArchivePart, NodePart, Verified},
 };
@@ -61,25 +61,45 @@ pub fn recall(part: &mut NodePart, ledger: &Ledger) {
     let label = part.label.clone();
     for archive in archives(part) {
         let Some(entry) = on_record(ledger, &label, archive) else { continue };
-        if entry.size == archive.size {
-            archive.verified = verified_before(&entry);
-            tell_known_bad(archive, &entry);
-        } else if entry.sha256.is_some() {
-            let (now, then) = (format::bytes(archive.size), format::bytes(entry.size));
-            let words = format!(
-                "it has {now} ({} bytes); when it was verified it had {then} ({} bytes)",
-                archive.size, entry.size
-            );
-            archive.findings.push(Finding::new(&CHANGED, words));
+        // The look has the time in whole seconds.
+        let is_same = archive.mtime.is_none_or(|seconds| entry.mtime_seconds() == Some(seconds));
+        let recalled = Recalled::of(&entry, archive.size, is_same);
+        recalled.tell(archive);
+    }
+}
+
+/// What an earlier verification says about an archive that this run does not read.
+pub(crate) struct Recalled {
+    verified: Option<Verified>,
+    finding: Option<Finding>,
+}
+
+impl Recalled {
+    /// For the archive of this size now; `is_same` tells whether its time is the one on record.
+    pub(crate) fn of(entry: &Entry, size: u64, is_same: bool) -> Self {
+        if entry.size != size {
+            return Self { verified: None, finding: entry.sha256.as_ref().map(|_| other_size(entry, size)) };
+        }
+        if !is_same {
+            return Self { verified: None, finding: None };
+        }
+        Self { verified: verified_before(entry), finding: known_bad(entry) }
+    }
+
+    /// Puts it into the report, unless the look has found as much.
+    pub(crate) fn tell(self, archive: &mut ArchivePart) {
+        archive.verified = self.verified;
+        if archive.findings.iter().all(|finding| finding.severity() < Severity::Error) {
+            archive.findings.extend(self.finding);
         }
     }
 }
 
-/// Says of an archive that this run does not read that it was bad, unless the look has found as much.
-pub(crate) fn tell_known_bad(archive: &mut ArchivePart, entry: &Entry) {
-    if archive.findings.iter().all(|finding| finding.severity() < Severity::Error) {
-        archive.findings.extend(known_bad(entry));
-    }
+fn other_size(entry: &Entry, size: u64) -> Finding {
+    let (now, then) = (format::bytes(size), format::bytes(entry.size));
+    let words =
+        format!("it has {now} ({size} bytes); when it was verified it had {then} ({} bytes)", entry.size);
+    Finding::new(&CHANGED, words)
 }
 
 /// That an archive was bad the last time: nothing has become better because nobody reads it.
@@ -128,18 +148,17 @@ impl Run<'_> {
         self.total.add(queue.iter().map(|work| work.stamp.size).sum());
         let queue = Mutex::new(VecDeque::from(queue));
         let done = Mutex::new(Vec::new());
-        let worker = || -> Result<(), LedgerError> {
+        let worker = || {
             loop {
-                let Some(work) = locked(&queue).pop_front() else { return Ok(()) };
-                let became = self.one(node, &work, read)?;
+                let Some(work) = locked(&queue).pop_front() else { return };
+                let became = self.one(node, &work, read);
                 locked(&done).push(became);
             }
         };
         thread::scope(|scope| {
             let started: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
-            started.into_iter().try_for_each(|thread| -> anyhow::Result<()> {
-                let ended = thread.join().map_err(|_| anyhow::anyhow!("a reader ended unexpectedly"))?;
-                Ok(ended?)
+            started.into_iter().try_for_each(|thread| {
+                thread.join().map_err(|_| anyhow::anyhow!("a reader ended unexpectedly"))
             })
         })?;
         Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -155,30 +174,19 @@ impl Run<'_> {
     }
 
     /// Reads one archive, once more when it fails, and records it.
-    fn one(
-        &self,
-        node: &str,
-        work: &Work,
-        read: &(dyn Fn(&Work, u8) -> Outcome + Sync),
-    ) -> Result<Done, LedgerError> {
-        let left_out = |words: &str| {
-            let same = |entry: &&Entry| entry.is_about(work.stamp.size, &work.stamp.mtime);
-            let known = work.before.as_ref().filter(same).and_then(known_bad);
-            let findings = [Finding::new(&NOT_READ, words)].into_iter().chain(known).collect();
-            Done { index: work.index, verified: None, findings }
-        };
+    fn one(&self, node: &str, work: &Work, read: &(dyn Fn(&Work, u8) -> Outcome + Sync)) -> Done {
         if let Some(words) = self.over() {
-            return Ok(left_out(words));
+            return left_out(work, words);
         }
         let begun = Instant::now();
         let first = read(work, 1);
         let again = matches!(first, Outcome::Bad { .. }) && !self.frame.interrupt.requested();
         let second = again.then(|| read(work, 2));
         if self.frame.interrupt.requested() && !matches!(first, Outcome::Good { .. }) {
-            return Ok(left_out("interrupted before it was read to its end"));
+            return left_out(work, "interrupted before it was read to its end");
         }
         let (outcome, unstable) = settle(first, second);
-        let became = done(work, &outcome, unstable.as_ref());
+        let mut became = done(work, &outcome, unstable.as_ref());
         let entry = Entry {
             size: work.stamp.size,
             mtime: work.stamp.mtime.clone(),
@@ -188,11 +196,22 @@ impl Run<'_> {
             by: format!("{PROGRAM} {VERSION}"),
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        if let Some(entry) = reading::entry_of(&outcome, work.before.as_ref(), unstable.is_none(), entry) {
-            self.ledger.record(node, &work.path, entry)?;
-        }
-        Ok(became)
+        let entry = reading::entry_of(&outcome, work.before.as_ref(), unstable.is_none(), entry);
+        let recorded = entry.map_or(Ok(()), |entry| self.ledger.record(node, &work.path, entry));
+        // What was found is worth more than the note of it.
+        became.findings.extend(recorded.err().map(|error| Finding::new(&NOT_RECORDED, error.to_string())));
+        became
     }
+}
+
+/// An archive that was not read this time.
+fn left_out(work: &Work, words: &str) -> Done {
+    let recalled = work.before.as_ref().map(|entry| {
+        Recalled::of(entry, work.stamp.size, entry.is_about(work.stamp.size, &work.stamp.mtime))
+    });
+    let (verified, known) = recalled.map_or((None, None), |recalled| (recalled.verified, recalled.finding));
+    let findings = [Finding::new(&NOT_READ, words)].into_iter().chain(known).collect();
+    Done { index: work.index, verified, findings }
 }
 
 /// What the report says of an archive that was read.

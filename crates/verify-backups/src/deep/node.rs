@@ -13,7 +13,8 @@ use restore_common::{
 };
 
 use super::{
-    Meter, Outcome, Place, Run, SILENT, Work, archives, put, queue, reading, say_only, verified_before,
+    Meter, Outcome, Place, Run, SILENT, Work, archives, put, queue, reading, recall, say_only,
+    verified_before,
 };
 use crate::{
     app::PROGRAM,
@@ -34,6 +35,7 @@ pub(super) fn read(run: &Run<'_>, place: &mut Place<'_>) -> anyhow::Result<()> {
     };
     if run.frame.cli.common.dry_run {
         place.part.findings.push(say_only(&queue));
+        recall(place.part, run.ledger);
         return Ok(());
     }
     let label = place.part.label.clone();

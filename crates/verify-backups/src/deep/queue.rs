@@ -93,17 +93,10 @@ pub(crate) fn verified_before(entry: &Entry) -> Option<Verified> {
     Some(Verified { when: entry.when, sha256, now: false })
 }
 
-/// What was never read comes first, the newest backup of it first; then what was not good; then the oldest verification.
+/// What was never read comes first, the newest backup of it first; then what was read longest ago, whatever was found: bad
+/// ones that came first every time could use up the time of all others.
 pub(crate) fn sort(queue: &mut [Work]) {
-    queue.sort_by_key(|work| {
-        let entry = work.before.as_ref();
-        let turn = match entry {
-            None => 0,
-            Some(entry) if entry.verdict != Verdict::Good => 1,
-            Some(_) => 2,
-        };
-        (turn, entry.map(|entry| entry.when), Reverse(work.ctime))
-    });
+    queue.sort_by_key(|work| (work.before.as_ref().map(|entry| entry.when), Reverse(work.ctime)));
 }
 
 #[cfg(test)]
@@ -133,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn never_verified_comes_first_then_bad_then_the_oldest_verification() {
+    fn never_verified_comes_first_then_what_was_read_longest_ago() {
         let mut queue = vec![
             work(0, 10, Some(entry("2026-01-29T12:00:00Z", Verdict::Good))),
             work(1, 20, Some(entry("2026-01-01T12:00:00Z", Verdict::Good))),
@@ -142,7 +135,7 @@ mod tests {
             work(4, 50, None),
         ];
         sort(&mut queue);
-        assert_eq!(queue.iter().map(|work| work.index).collect::<Vec<_>>(), [4, 3, 2, 1, 0]);
+        assert_eq!(queue.iter().map(|work| work.index).collect::<Vec<_>>(), [4, 3, 1, 0, 2]);
     }
 
     #[rstest::rstest]

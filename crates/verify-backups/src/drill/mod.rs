@@ -13,7 +13,10 @@ mod remove;
 mod show;
 mod steps;
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use restore_common::{
@@ -22,7 +25,7 @@ use restore_common::{
     homelab::Project,
     ledger::{Drilled, Ledger, Proof},
     procedure::{Exit, Interrupted, Report, Reporter, Session, carry_out},
-    pve::{PveError, Vmid},
+    pve::{GuestKind, PveError, Vmid},
     remote::{Host, ReadOnly, RunId},
     ui::{Answer, Prompt},
 };
@@ -36,7 +39,10 @@ use self::{
 use crate::{
     app::{Frame, PROGRAM, VERSION},
     codes,
-    codes::drill::{BOOT_UNKNOWN, LEFT, NOT_DONE, NOT_REMOVED},
+    codes::{
+        deep::NOT_RECORDED,
+        drill::{BOOT_UNKNOWN, LEFT, NOT_DONE, NOT_REMOVED},
+    },
     finding::Finding,
     nodes::Looked,
     report::{DrillPart, NodePart},
@@ -45,14 +51,48 @@ use crate::{
 /// The name of every drill's journal: one at a time is at work from a machine.
 const JOURNAL: &str = "verify-backups-drill";
 
+const NO_TERMINAL: &str =
+    "a drill needs an answer, and standard input is no terminal: run it on a terminal, or say `--yes`";
+
 /// A node that is drilled on.
 struct Site<'a> {
     host: &'a dyn Host,
     node: &'a str,
 }
 
-/// Removes what earlier drills left, then drills: the guests that are named, or all of them.
+/// Refuses a drill that nobody is there to agree to, before anything else takes its time.
+pub fn can_ask(frame: &Frame<'_>) -> anyhow::Result<()> {
+    let common = &frame.cli.common;
+    if common.force || common.dry_run || io::stdin().is_terminal() {
+        return Ok(());
+    }
+    anyhow::bail!(NO_TERMINAL)
+}
+
+/// Refuses numbers that nobody knows.
+pub fn all_known(named: &[Vmid], looked: &[Looked]) -> anyhow::Result<()> {
+    choose(named, looked).map(drop)
+}
+
+/// Removes what earlier drills left, then drills: the guests that are named, or all of them. Whatever keeps it from being
+/// done is a finding beside all others that were made.
 pub fn run(
+    frame: &Frame<'_>,
+    project: &Project,
+    looked: &mut [Looked],
+    ledger: &Ledger,
+) -> anyhow::Result<()> {
+    let Err(error) = drill_all(frame, project, looked, ledger) else { return Ok(()) };
+    if frame.interrupt.requested() {
+        return Err(error);
+    }
+    for looked in looked.iter_mut().filter(|looked| looked.look.is_some()) {
+        looked.part.findings.push(Finding::new(&NOT_DONE, format!("{error:#}")));
+    }
+    Ok(())
+}
+
+fn drill_all(
     frame: &Frame<'_>,
     project: &Project,
     looked: &mut [Looked],
@@ -117,7 +157,9 @@ fn site(looked: &Looked) -> Option<Site<'_>> {
 /// backup, or another drill.
 pub fn recall(part: &mut NodePart, ledger: &Ledger) {
     for guest in part.guests.iter_mut().filter(|guest| guest.drill.is_none()) {
-        let Some(entry) = ledger.drill(&part.label, guest.vmid) else { continue };
+        let entry =
+            ledger.drill(&part.label, guest.vmid).filter(|entry| kind_of(&entry.archive) == guest.kind);
+        let Some(entry) = entry else { continue };
         let is_newest = guest.archives.first().is_some_and(|newest| newest.id == entry.archive);
         if let (true, Some(code), Some(words)) =
             (is_newest, entry.code.as_deref().and_then(codes::named), &entry.words)
@@ -126,6 +168,12 @@ pub fn recall(part: &mut NodePart, ledger: &Ledger) {
         }
         guest.drill = Some(DrillPart { entry, now: false });
     }
+}
+
+/// Whether a volume id is that of a VM's or of a container's backup.
+fn kind_of(archive: &str) -> GuestKind {
+    let is_container = ["/vzdump-lxc-", "/ct/"].iter().any(|sign| archive.contains(sign));
+    if is_container { GuestKind::Lxc } else { GuestKind::Qemu }
 }
 
 /// Looks at every node that answered, at the same time.
@@ -178,9 +226,7 @@ fn agreed(frame: &Frame<'_>, guests: usize) -> anyhow::Result<bool> {
         Answer::Yes => Ok(true),
         Answer::No => Ok(false),
         Answer::Interrupted => Err(Interrupted.into()),
-        Answer::Refused => anyhow::bail!(
-            "a drill needs an answer, and standard input is no terminal: run it on a terminal, or say `--yes`"
-        ),
+        Answer::Refused => anyhow::bail!(NO_TERMINAL),
     }
 }
 
@@ -198,7 +244,7 @@ fn drill(
     let mut session = session(frame, &reporter, over);
     session.agreed = true;
     let began = Timestamp::now();
-    let outcome = {
+    let mut outcome = {
         let Some(site) = site(&looked[node]) else { return Ok(()) };
         let plan = steps::plan(&what);
         let mut drill = Drill::new(Restore::new(site.host, what));
@@ -206,9 +252,9 @@ fn drill(
         Came::of(&report, drill, began)
     };
     let part = &mut looked[node].part;
-    if let Some(entry) = &outcome.drilled {
-        ledger.record_drill(&part.label, vmid, entry.clone())?;
-    }
+    let recorded =
+        outcome.drilled.clone().map_or(Ok(()), |entry| ledger.record_drill(&part.label, vmid, entry));
+    outcome.findings.extend(recorded.err().map(|error| Finding::new(&NOT_RECORDED, error.to_string())));
     if frame.interrupt.requested() {
         let is_left = |finding: &&Finding| finding.code == &NOT_REMOVED;
         let left: Vec<_> = outcome.findings.iter().filter(is_left).map(|f| f.words.as_str()).collect();

@@ -6,7 +6,7 @@ use restore_common::{
         Workplace,
     },
     pve::{GuestKind, PveError, running_state},
-    remote::{Command, Host, HostError},
+    remote::{Command, CommandFailed, Host, HostError},
     ui::format,
 };
 use restore_vm::{
@@ -28,6 +28,9 @@ use crate::{
     codes::drill::{CHECK_FAILED, NOT_BOOTED, RESTORE_FAILED},
     finding::{Code, Finding},
 };
+
+/// How the programs of a node say that a disk is full: `vma` by the number, all others in words.
+const NO_SPACE: [&str; 2] = ["failed (-28)", "No space left on device"];
 
 /// A drill at work.
 pub(super) struct Drill<'a> {
@@ -161,8 +164,24 @@ fn take_stock(drill: &mut Drill<'_>, run: &Run<'_>) -> Done {
 
 fn restore(drill: &mut Drill<'_>, run: &Run<'_>) -> Done {
     replace::restore(&mut drill.restore, run).map_err(|error| {
+        if has_no_space(&error) {
+            let hint = "make room there, or name another one with `storage` of `[drill]` in restore.toml";
+            return Failure::new("its storage filled up meanwhile").hint(hint).because(error).into();
+        }
         // What the node refuses before it reads the backup says nothing about that.
         if drill.restore.found.begun { drill.accuse(&RESTORE_FAILED, error) } else { error }
+    })
+}
+
+/// Whether the node said that a disk is full. That says nothing about the backup.
+fn has_no_space(error: &anyhow::Error) -> bool {
+    let said = |failed: &CommandFailed| {
+        let texts = [&failed.stdout, &failed.stderr];
+        texts.iter().any(|text| NO_SPACE.iter().any(|sign| text.contains(sign)))
+    };
+    error.chain().any(|cause| match cause.downcast_ref() {
+        Some(PveError::Failed(failed)) => said(failed),
+        _ => cause.downcast_ref().is_some_and(said),
     })
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use restore_common::{
-    pve::{Archive, ArchiveName, Verification, Vmid},
+    pve::{Archive, ArchiveName, GuestKind, Verification, Vmid},
     ui::format,
 };
 
@@ -17,14 +17,23 @@ use crate::{
     report::ArchivePart,
 };
 
-/// All that lies in the storages: the backups of each guest, newest first, and what is none: half-written and foreign
-/// files, and traces of backups that are gone. These count for no guest's age.
-pub fn judge(look: &Look) -> (BTreeMap<Vmid, Vec<ArchivePart>>, Vec<ArchivePart>) {
-    let mut guests: BTreeMap<Vmid, Vec<ArchivePart>> = BTreeMap::new();
+/// Seconds that a backup may take.
+const A_LONG_BACKUP: i64 = 24 * 3600;
+/// Seconds that may pass before more of it is written.
+const A_PAUSE: i64 = 3600;
+
+/// The backups of each guest, newest first. A number may have been a VM's before it became a container's.
+pub type Backups = BTreeMap<(Vmid, GuestKind), Vec<ArchivePart>>;
+
+/// All that lies in the storages: the backups, and what is none: half-written and foreign files, and traces of backups that
+/// are gone. These count for no guest's age.
+pub fn judge(look: &Look) -> (Backups, Vec<ArchivePart>) {
+    let mut guests = Backups::new();
     let mut others = Vec::new();
     let shelves: Vec<Shelf<'_>> = look.folders.iter().map(|folder| Shelf::new(look, folder)).collect();
     for archive in &look.archives {
-        guests.entry(archive.name.vmid).or_default().push(listed(look, &shelves, archive));
+        let guest = (archive.name.vmid, archive.name.kind);
+        guests.entry(guest).or_default().push(listed(look, &shelves, archive));
     }
     for shelf in &shelves {
         others.extend(shelf.folder.files.iter().filter_map(|file| unlisted(look, shelf, file)));
@@ -62,10 +71,13 @@ fn listed(look: &Look, shelves: &[Shelf<'_>], archive: &Archive) -> ArchivePart 
     let file_name = archive.volid.file_name();
     let shelf = shelves.iter().find(|shelf| holds(look, shelf.folder, archive));
     let path = shelf.map(|shelf| format!("{}/{file_name}", shelf.folder.path));
-    let mut findings = on_server(archive);
+    let mut findings = on_server(look, archive);
+    let file = shelf.and_then(|shelf| shelf.files.get(file_name));
     if let Some(shelf) = shelf.filter(|shelf| shelf.folder.unreadable.is_none()) {
-        match shelf.files.get(file_name) {
+        match file {
             Some(file) => findings.extend(in_folder(archive, shelf, file)),
+            // A backup of the guest that ends just now removes older ones.
+            None if look.is_backing_up(archive.name.vmid) => {}
             None => findings.push(Finding::new(&codes::MISSING, "it is listed, and its file is not there")),
         }
     }
@@ -77,6 +89,7 @@ fn listed(look: &Look, shelves: &[Shelf<'_>], archive: &Archive) -> ArchivePart 
         path,
         name: Some(archive.name.clone()),
         ctime: archive.ctime,
+        mtime: file.map(|file| file.mtime),
         size: archive.size,
         also_on: Vec::new(),
         verified: None,
@@ -118,9 +131,15 @@ fn in_beginning(verdict: &Verdict) -> Option<Finding> {
     Some(Finding::new(code, words.trim()))
 }
 
-fn on_server(archive: &Archive) -> Vec<Finding> {
+fn on_server(look: &Look, archive: &Archive) -> Vec<Finding> {
     let Some(server) = &archive.server else { return Vec::new() };
+    let storage = archive.volid.storage();
     let verified = match server.verification {
+        _ if !server.finished
+            && look.may_be_writing(archive.name.vmid, storage, archive.ctime, A_LONG_BACKUP) =>
+        {
+            None
+        }
         _ if !server.finished => {
             Some(Finding::new(&codes::SNAPSHOT_UNFINISHED, "the server has no size for it"))
         }
@@ -138,7 +157,9 @@ fn unlisted(look: &Look, shelf: &Shelf<'_>, file: &FileSeen) -> Option<ArchivePa
     }
     let name = leftover_of(file);
     let finding = match &name {
-        Some(name) if look.is_backing_up(name.vmid) => return None,
+        Some(name) if look.may_be_writing(name.vmid, shelf.folder.storage.as_str(), file.mtime, A_PAUSE) => {
+            return None;
+        }
         Some(_) => Finding::new(&codes::UNFINISHED, format!("{} left of a backup", format::bytes(file.size))),
         None if ArchiveName::parse(&file.name).is_some() => return None,
         None => Finding::new(&codes::FOREIGN, format!("{}, {}", file.kind, format::bytes(file.size))),
@@ -149,6 +170,7 @@ fn unlisted(look: &Look, shelf: &Shelf<'_>, file: &FileSeen) -> Option<ArchivePa
         path: Some(path),
         name,
         ctime: file.mtime,
+        mtime: Some(file.mtime),
         size: file.size,
         also_on: Vec::new(),
         verified: None,
@@ -190,6 +212,7 @@ fn vanished(look: &Look, shelf: &Shelf<'_>, log: &LogSeen) -> Option<ArchivePart
         path: None,
         name: Some(name),
         ctime: log.mtime,
+        mtime: None,
         size: 0,
         also_on: Vec::new(),
         verified: None,

@@ -28,7 +28,8 @@ sub say_line {
 sub kind_of {
     my ($head) = @_;
     return "empty" unless length $head;
-    return "zstd" if $head =~ /^\x28\xB5\x2F\xFD/;
+    # Also with a frame in front that is to be skipped: pzstd writes one.
+    return "zstd" if $head =~ /^(?:\x28\xB5\x2F\xFD|[\x50-\x5F]\x2A\x4D\x18)/;
     return "gzip" if $head =~ /^\x1F\x8B/;
     return "lzo" if $head =~ /^\x89LZO/;
     return "bzip2" if $head =~ /^BZh/;

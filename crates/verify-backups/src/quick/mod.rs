@@ -46,7 +46,8 @@ pub struct Look {
     pub archives: Vec<Archive>,
     /// What is in the folders behind them.
     pub folders: Vec<FolderLook>,
-    /// Storages whose backups could not be listed, with the reason: their silence is not "no backups".
+    /// Storages whose backups could not be listed, with the reason: their silence is not "no backups". What is disabled is so
+    /// on purpose.
     pub unread: BTreeMap<StorageId, String>,
 }
 
@@ -95,10 +96,9 @@ impl Look {
     fn read_storages(&mut self, host: &dyn Host, only: Option<&StorageId>) -> Result<(), PveError> {
         let facts = self.facts.clone();
         let (usable, unusable): (Vec<_>, Vec<_>) =
-            backup_storages(&facts, only).partition(|s| s.enabled && s.active);
+            backup_storages(&facts, only).filter(|storage| storage.enabled).partition(|s| s.active);
         for storage in unusable {
-            let reason = if storage.enabled { "it is not active" } else { "it is disabled" };
-            self.unread.insert(storage.id.clone(), reason.to_owned());
+            self.unread.insert(storage.id.clone(), "it is not active".to_owned());
         }
         let mut folders: Vec<(StorageId, String)> = Vec::new();
         for (id, folder) in &facts.backup_folders {
@@ -138,9 +138,18 @@ impl Look {
         self.unread.is_empty() && self.folders.iter().all(|folder| folder.unreadable.is_none())
     }
 
-    /// Whether a backup of this guest may be running now.
+    /// Whether a backup of this guest may be running now on this node.
     pub fn is_backing_up(&self, vmid: Vmid) -> bool {
         self.tasks.iter().any(|task| task.kind == "vzdump" && task.concerns(vmid))
+    }
+
+    /// Whether a backup of this guest, of which something was written at this time (seconds since 1970, UTC), may be running
+    /// now. What other nodes do on a storage that they share this node does not know: there it may, for so many seconds.
+    pub fn may_be_writing(&self, vmid: Vmid, storage: &str, written: i64, seconds: i64) -> bool {
+        let is_elsewhere =
+            || self.guest(vmid).is_none() && self.facts.storage(storage).is_some_and(|s| s.shared);
+        let is_young = || self.facts.time.saturating_sub(written) < seconds;
+        self.is_backing_up(vmid) || (is_elsewhere() && is_young())
     }
 }
 

@@ -9,13 +9,17 @@ use restore_common::{
 };
 
 use super::Ready;
-use crate::{codes::ready as codes, report::ReadyPart};
+use crate::{codes::ready as codes, nodes, report::ReadyPart};
 
 pub(super) fn look(ready: &Ready<'_>, environments: &[Environment]) -> anyhow::Result<Vec<ReadyPart>> {
     let common = &ready.frame.cli.common;
     // One without a node may still have a state.
     let with_node: Vec<_> = environments.iter().filter(|e| e.node().is_ok()).cloned().collect();
-    let contacts = connect_all(common, &with_node, &ready.frame.cli.node)?;
+    let wanted = &ready.frame.cli.node;
+    let contacts = connect_all(common, &with_node, wanted)?;
+    if contacts.is_empty() && !wanted.is_empty() {
+        return Err(nodes::unknown(wanted));
+    }
     let mut parts = Vec::new();
     for contact in &contacts {
         match &contact.host {
@@ -96,14 +100,17 @@ fn storages(host: &dyn Host, label: &str) -> ReadyPart {
     }
 }
 
+/// What is disabled is so on purpose.
 fn judged<'s>(label: &str, storages: impl Iterator<Item = &'s Storage>) -> ReadyPart {
-    let (good, bad): (Vec<_>, Vec<_>) = storages.partition(|storage| storage.enabled && storage.active);
+    let (good, bad): (Vec<_>, Vec<_>) =
+        storages.filter(|storage| storage.enabled).partition(|storage| storage.active);
     let names = |storages: &[&Storage]| {
         storages.iter().map(|storage| storage.id.to_string()).collect::<Vec<_>>().join(", ")
     };
     match (good.is_empty(), bad.is_empty()) {
         (true, true) => {
-            ReadyPart::lacking("storage", label, &codes::STORAGE, "no storage of the node is for backups")
+            let words = "no storage that is enabled on the node is for backups";
+            ReadyPart::lacking("storage", label, &codes::STORAGE, words)
         }
         (_, false) => {
             let words = format!("{} cannot be read", names(&bad));

@@ -16,8 +16,8 @@ use crate::{
 /// Goes up when a field goes away or means something else.
 const SCHEMA: u64 = 1;
 
-/// The report as a document.
-pub fn json(report: &Report) -> Value {
+/// The report as a document. `exit` is how the program ends: not even a page that was asked for may be missing.
+pub fn json(report: &Report, exit: u8) -> Value {
     let totals = Totals::of(report);
     json!({
         "schema": SCHEMA,
@@ -26,7 +26,8 @@ pub fn json(report: &Report) -> Value {
         "began": report.began.to_string(),
         "took_seconds": report.took.as_secs_f64(),
         "level": report.level,
-        "exit": report.exit_code(),
+        "exit": exit,
+        "error": report.error,
         "totals": {
             "nodes": totals.nodes,
             "nodes_not_reached": totals.nodes_not_reached,

@@ -7,10 +7,10 @@ use restore_common::{ledger::Proof, procedure::CheckStatus};
 use super::{GuestPart, NodePart, ReadyPart, Report, model::seconds};
 use crate::finding::{Code, Finding, Severity};
 
-/// The report as metrics.
-pub fn metrics(report: &Report) -> String {
+/// The report as metrics. `exit` is how the program ends.
+pub fn metrics(report: &Report, exit: u8) -> String {
     let mut page = Page::default();
-    about_run(&mut page, report);
+    about_run(&mut page, report, exit);
     about_nodes(&mut page, report);
     about_guests(&mut page, report);
     about_states(&mut page, report);
@@ -63,7 +63,7 @@ fn float(number: impl TryInto<i64>) -> f64 {
     number.try_into().unwrap_or(i64::MAX) as f64
 }
 
-fn about_run(page: &mut Page, report: &Report) {
+fn about_run(page: &mut Page, report: &Report, exit: u8) {
     let one = |value| vec![(Vec::new(), value)];
     let ended = report.began.as_second() + i64::try_from(report.took.as_secs()).unwrap_or(0);
     page.gauge(
@@ -75,7 +75,7 @@ fn about_run(page: &mut Page, report: &Report) {
     page.gauge(
         "pve_backup_last_run_exit_code",
         "How it ended: 0 all good, 1 warnings, 2 errors.",
-        one(f64::from(report.exit_code())),
+        one(f64::from(exit)),
     );
 }
 
@@ -100,7 +100,8 @@ fn of_node(node: &NodePart) -> Vec<(&'static str, String)> {
 fn of_guest(node: &NodePart, guest: &GuestPart) -> Vec<(&'static str, String)> {
     let name = guest.name.clone().unwrap_or_default();
     let mut labels = of_node(node);
-    labels.extend([("vmid", guest.vmid.to_string()), ("name", name)]);
+    let kind = guest.kind.api().to_owned();
+    labels.extend([("vmid", guest.vmid.to_string()), ("kind", kind), ("name", name)]);
     labels
 }
 

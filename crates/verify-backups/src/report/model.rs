@@ -44,6 +44,8 @@ pub struct Report {
     pub ready: Vec<ReadyPart>,
     /// With `--full`, the services that the homelab stands on.
     pub services: Vec<ServicePart>,
+    /// Why there is nothing of all that.
+    pub error: Option<String>,
 }
 
 /// A node, or a folder of this machine.
@@ -100,8 +102,10 @@ pub struct ArchivePart {
     pub path: Option<String>,
     /// What its name says.
     pub name: Option<ArchiveName>,
-    /// Seconds since 1970, UTC.
+    /// When its backup began, in seconds since 1970, UTC.
     pub ctime: i64,
+    /// When its file was written last, in seconds since 1970, UTC, where the look has seen that.
+    pub mtime: Option<i64>,
     /// Bytes.
     pub size: u64,
     /// Other nodes that list the very same one, on a storage that the cluster shares.
@@ -241,6 +245,7 @@ impl Report {
     /// How the program ends: 0 all good, 1 warnings, 2 errors.
     pub fn exit_code(&self) -> u8 {
         match self.worst() {
+            _ if self.error.is_some() => 2,
             None | Some(Severity::Note) => 0,
             Some(Severity::Warning) => 1,
             Some(Severity::Error) => 2,

@@ -97,6 +97,38 @@ fn a_storage_that_is_switched_off_is_told_from_one_that_is_down() {
 }
 
 #[test]
+fn what_is_switched_off_or_for_another_node_hides_nothing() {
+    let old = "dir: old\n\tpath /mnt/data\n\tcontent backup\n\tdisable\n";
+    let others = "dir: others\n\tpath /mnt/others\n\tcontent backup\n\tnodes pve-other\n";
+    let lab = LabBuilder::new().small().storage(old).storage(others).file(JOBS, &job("all", "\tall 1\n"));
+    let lab = lab.start().unwrap();
+    lab.write("/etc/pve/qemu-server/105.conf", "memory: 512\nname: forgotten\n").unwrap();
+    let ran = verify_backups(&lab, &["--no-state", "-v"]).exits(2).says("105: guest-no-backup");
+    let ran = ran.says("101: backup-stale").says("storage-disabled: old");
+    assert!(!ran.stdout.contains("others"), "{ran}");
+}
+
+#[test]
+fn backups_of_a_vm_are_none_of_a_container_with_its_number() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    fs::remove_file(lab.path("/etc/pve/lxc/102.conf")).unwrap();
+    lab.write("/etc/pve/qemu-server/102.conf", "memory: 512\nname: newcomer\n").unwrap();
+    let ran = any_age(&lab).exits(2).says("102: guest-no-backup").says("newcomer").says("(only backups)");
+    assert_eq!(ran.stdout.matches("guest-no-backup:").count(), 1 + 1, "a finding and what to do: {ran}");
+}
+
+#[test]
+fn the_age_on_one_storage_is_judged_when_it_is_asked_for() {
+    let lab = lab(&job("all", "\tall 1\n"));
+    lab.write("/etc/pve/qemu-server/105.conf", "memory: 512\nname: elsewhere\n").unwrap();
+    let of_storage =
+        |more: &[&str]| verify_backups(&lab, &[&["--no-state", "-v", "--storage", "local"], more].concat());
+    assert!(!of_storage(&[]).stdout.contains("backup-stale"), "newer ones may be on another");
+    let ran = of_storage(&["--max-age", "48h"]).exits(1).says("101: backup-stale");
+    assert!(!ran.stdout.contains("105: guest-no-backup"), "its backups may be on another: {ran}");
+}
+
+#[test]
 fn silence_of_a_storage_is_never_taken_for_no_backup() {
     let lab = lab(&job("all", "\tall 1\n"));
     lab.change_settings(|settings| settings.storages.entry("local".to_owned()).or_default().online = false)
@@ -116,6 +148,29 @@ fn a_failed_last_run_is_found_and_a_warning_is_none() {
     assert!(!ran.stdout.contains("101: backup-failed"), "{ran}");
     ended(&lab, "6A7C3E03", "", "OK");
     assert!(!any_age(&lab).stdout.contains("job-failed"), "only the last run counts");
+}
+
+/// The last run of all, which was another job's, says nothing about it.
+#[test]
+fn a_job_that_failed_is_found_behind_another_that_did_not() {
+    let jobs = job("early", "\tall 1\n").replace("21:00", "*:33")
+        + &job("late", "\tall 1\n").replace("21:00", "*:50");
+    let lab = lab(&jobs);
+    // At 33 minutes past an hour, and at 50.
+    ended(&lab, "6A7C3E00", "", "ERROR: job errors");
+    ended(&lab, "6A7C41FC", "", "OK");
+    let _ = any_age(&lab).exits(2).says("job-failed: 2026-");
+    // An hour later.
+    ended(&lab, "6A7C4C10", "", "OK");
+    assert!(!any_age(&lab).stdout.contains("job-failed"), "its last run went well");
+}
+
+#[test]
+fn a_schedule_that_names_days_of_the_month_is_what_counts() {
+    let lab = lab(&job("all", "\tall 1\n").replace("21:00", "sat *-1..7 15:00"));
+    let ran = verify_backups(&lab, &["--no-state", "-v"]).exits(1);
+    // 35 days and a quarter of that.
+    let _ = ran.says("43 d 18 h are allowed (job all: sat *-1..7 15:00)");
 }
 
 /// A backup task that ended.

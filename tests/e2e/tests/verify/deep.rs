@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use restore_e2e::{Ran, verify_backups};
@@ -394,6 +394,48 @@ fn no_archive_is_begun_after_the_time_is_over() {
 }
 
 #[test]
+fn what_was_verified_stays_so_when_its_turn_does_not_come() {
+    let lab = small("zstd");
+    let _ = deep(&lab, &[]);
+    lab.slow_down(&["vma", "verify"], 1_200).unwrap();
+    let report = deep(&lab, &["--max-duration", "1s"]).report();
+    let files = [vm(NEWEST, "zstd"), vm(OLDER, "zstd"), ct(NEWEST, "zstd"), ct(OLDER, "zstd")];
+    let waiting = files.iter().filter(|file| codes(&report, file) == ["archive-not-read"]);
+    let known = waiting.filter(|file| of_archive(&report, file)["verified"]["now"] == false);
+    assert!(known.count() > 0, "{report:#}");
+}
+
+#[test]
+fn what_was_found_is_told_although_it_cannot_be_recorded() {
+    let lab = small("zstd");
+    let file = vm(NEWEST, "zstd");
+    lab.flip_bit(&file).unwrap();
+    let folder = ledger(&lab).parent().unwrap().to_owned();
+    fs::create_dir_all(folder.join("lock")).unwrap();
+    for folder in [folder.parent().unwrap(), &folder] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let report = deep(&lab, &[]).exits(2).report();
+    assert_eq!(codes(&report, &file), ["archive-damaged"], "{report:#}");
+    let text = of_archive(&report, &file).to_string();
+    assert!(text.contains("ledger-not-written"), "{text}");
+}
+
+/// Another file of the same size is not the one that was read.
+#[test]
+fn a_file_that_was_written_since_was_not_verified() {
+    let lab = small("zstd");
+    let file = vm(NEWEST, "zstd");
+    let _ = deep(&lab, &[]);
+    let quick = || verify_backups(&lab, &["--no-state", "--json"]).report();
+    assert_eq!(of_archive(&quick(), &file)["verified"]["now"], false);
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    fs::File::options().write(true).open(lab.archive(&file)).unwrap().set_modified(long_ago).unwrap();
+    let report = quick();
+    assert!(of_archive(&report, &file)["verified"].is_null(), "{report:#}");
+}
+
+#[test]
 fn what_was_bad_stays_so_when_its_turn_does_not_come() {
     let lab = small("zstd");
     let both = [vm(NEWEST, "zstd"), vm(OLDER, "zstd")];
@@ -406,6 +448,10 @@ fn what_was_bad_stays_so_when_its_turn_does_not_come() {
     let waiting =
         both.iter().filter(|file| codes(&report, file) == ["archive-not-read", "archive-known-bad"]);
     assert_eq!(waiting.count(), 1, "{report:#}");
+    let dry = deep(&lab, &["--dry-run"]).exits(2).report();
+    for file in &both {
+        assert_eq!(codes(&dry, file), ["archive-known-bad"], "{dry:#}");
+    }
 }
 
 #[test]
@@ -417,7 +463,10 @@ fn the_ledger_is_only_for_its_owner_and_a_damaged_one_stops() {
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
     cut(&file, size(&file) - 1);
     let damaged = fs::read(&file).unwrap();
-    let _ = deep(&lab, &[]).exits(2).says("ledger/verified").says("is damaged").says("move it away");
+    let ran = deep(&lab, &[]).exits(2).says("ledger/verified").says("is damaged").says("move it away");
+    let report = ran.report();
+    assert!(report["error"].as_str().unwrap().contains("is damaged"), "{report:#}");
+    assert_eq!(report["nodes"], serde_json::json!([]));
     assert_eq!(fs::read(&file).unwrap(), damaged);
 }
 

@@ -262,8 +262,25 @@ fn a_storage_that_fills_up_meanwhile_leaves_nothing() {
     let lab = lab();
     lab.fault(&["qmrestore"], None, &Fault::FullAfter(64 << 10)).unwrap();
     let before = all(&lab);
-    let _ = drill(&lab, &["101"]).exits(2).says("101: drill-restore-failed");
+    // That says nothing about the backup.
+    let ran = drill(&lab, &["101"]).exits(2).says("101: drill-not-done: its storage filled up meanwhile");
+    assert!(!ran.stdout.contains("drill-restore-failed"), "{ran}");
     is_as_before(&lab, &before);
+}
+
+#[test]
+fn nothing_is_looked_at_for_a_drill_that_nobody_can_agree_to() {
+    let lab = lab();
+    let ran = verify_backups(&lab, &["--no-state", "--deep", "--drill"]).exits(2);
+    let _ = ran.says("a drill needs an answer");
+    assert!(lab.executions().unwrap().is_empty());
+}
+
+#[test]
+fn a_number_that_nobody_knows_is_refused_before_anything_is_read() {
+    let lab = lab();
+    let _ = drill(&lab, &["777", "--deep"]).exits(2).says("no node has a guest 777");
+    assert!(!was_begun(&lab, &["zstd", "-q"]), "nothing was unpacked");
 }
 
 #[test]

@@ -73,6 +73,27 @@ fn a_quick_look_reads_heads_and_a_later_reading_is_remembered() {
     assert_eq!(codes(&report, &file), ["archive-known-bad"], "{report:#}");
 }
 
+/// Its head is all there is to judge it by then.
+#[test]
+fn what_its_head_tells_stays_when_it_is_not_read_on() {
+    let lab = LabBuilder::new().small().start().unwrap();
+    let headless = packed(VM, "zstd");
+    lab.truncate_archive(&headless, 1).unwrap();
+    let report = local(&lab, &["--dry-run"]).exits(2).report();
+    let findings = of_archive(&report, &headless)["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["code"] == "archive-header"), "{report:#}");
+}
+
+#[test]
+fn a_log_in_another_encoding_is_read() {
+    let lab = LabBuilder::new().small().start().unwrap();
+    let log = lab.path("/var/lib/vz/dump").join(VM).with_extension("log");
+    fs::write(log, b"INFO: caf\xe9\nERROR: Backup of VM 101 failed - caf\xe9\n").unwrap();
+    let report = local(&lab, &["--quick"]).report();
+    let findings = of_archive(&report, &packed(VM, "zstd"))["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["code"] == "backup-log-error"), "{report:#}");
+}
+
 #[test]
 fn what_is_no_backup_is_told_apart() {
     let lab = LabBuilder::new().small().start().unwrap();

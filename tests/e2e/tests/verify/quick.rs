@@ -123,6 +123,22 @@ fn the_first_blocks_of_an_archive_may_be_small() {
     assert_eq!(accused(&ran), Vec::<String>::new(), "{ran}");
 }
 
+/// pzstd begins an archive with a frame that is to be skipped.
+#[test]
+fn an_archive_that_begins_with_a_frame_to_be_skipped_is_healthy() {
+    let lab = LabBuilder::new().small().file("/etc/pve/jobs.cfg", JOB).start().unwrap();
+    for name in ["vzdump-qemu-101-2026_01_30-01_00_04.vma.zst", "vzdump-lxc-102-2026_01_30-01_00_04.tar.zst"]
+    {
+        let archive = lab.archive(name);
+        let frame = b"\x50\x2a\x4d\x18\x04\0\0\0size".to_vec();
+        fs::write(&archive, [frame, fs::read(&archive).unwrap()].concat()).unwrap();
+    }
+    for how in [&[][..], &["--deep"]] {
+        let ran = verify_backups(&lab, &[&["--no-state", "--max-age", "90000d"], how].concat()).exits(0);
+        assert_eq!(accused(&ran), Vec::<String>::new(), "{ran}");
+    }
+}
+
 #[test]
 fn what_a_running_backup_writes_is_not_accused() {
     let lab = forty();

@@ -163,6 +163,12 @@ fn site(status: &'static str) -> String {
 }
 
 #[test]
+fn a_node_that_nobody_knows_is_refused() {
+    let lab = LabBuilder::new().small().start().unwrap();
+    let _ = ready(&lab, &["--node", "pve-typo"]).exits(2).says("no node of the project is named pve-typo");
+}
+
+#[test]
 fn an_install_source_that_is_gone_is_told() {
     let Some(states) = States::embedded() else { return };
     let module = states.folder().join("project/infrastructure/proxmox/modules/minio");

@@ -77,9 +77,11 @@ fn prometheus_takes_the_metrics() {
     fs::write(&file, "old").unwrap();
     verify_backups(&lab, &["--metrics", path]).exits(2);
     let metrics = fs::read_to_string(&file).unwrap();
-    for line in
-        ["pve_backup_last_run_exit_code 2", "pve_backup_node_reached{node=\"", "vmid=\"101\",name=\"<script>"]
-    {
+    for line in [
+        "pve_backup_last_run_exit_code 2",
+        "pve_backup_node_reached{node=\"",
+        "vmid=\"101\",kind=\"qemu\",name=\"<script>",
+    ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
     let left: Vec<_> =

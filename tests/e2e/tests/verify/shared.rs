@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end that way")]
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
 
 use restore_e2e::{join, verify_backups};
 use restore_lab::lab::{Lab, LabBuilder, NODE};
@@ -122,12 +125,51 @@ fn the_node_that_answers_tells_about_all_of_it() {
 }
 
 #[test]
+fn a_guest_that_has_moved_is_not_without_backups() {
+    let (lab, other) = cluster();
+    let output = lab.on_node(&["vzdump", "101", "--compress", "zstd", "--storage", "local"]).unwrap();
+    assert!(output.status.success());
+    let on_nas = archive(&lab, "qemu-101");
+    for file in [on_nas.replace(".vma.zst", ".log"), on_nas] {
+        fs::remove_file(lab.path(FOLDER).join(file)).unwrap();
+    }
+    move_vm(&lab, &other);
+    let look = |more: &[&str]| verify_backups(&lab, &[&["--no-state", "-v"], more].concat());
+    let ran =
+        look(&["--max-age", "90000d"]).says("101: guest-backup-elsewhere: local:backup/vzdump-qemu-101");
+    assert!(!ran.stdout.contains("guest-no-backup"), "{ran}");
+    let begun = Instant::now();
+    while !look(&["--max-age", "1s"]).stdout.contains("101: backup-stale") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "its age is judged there");
+    }
+}
+
+/// What another node of the cluster writes there this one does not know.
+#[test]
+fn what_another_node_may_be_writing_is_not_accused() {
+    let (lab, other) = cluster();
+    drop(other);
+    let half = lab.path(FOLDER).join("vzdump-qemu-300-2026_01_30-01_00_04.vma.dat");
+    fs::write(&half, "half").unwrap();
+    let look = || verify_backups(&lab, &["--no-state", "--max-age", "90000d"]);
+    assert!(!look().stdout.contains("backup-unfinished"));
+    let yesterday = SystemTime::now() - Duration::from_hours(25);
+    fs::File::options().write(true).open(&half).unwrap().set_modified(yesterday).unwrap();
+    let _ = look().says("backup-unfinished");
+}
+
+/// Makes 101 a guest of the other node.
+fn move_vm(lab: &Lab, other: &Lab) {
+    let config = |node: &Lab| node.path("/etc/pve/qemu-server/101.conf");
+    fs::copy(config(lab), config(other)).unwrap();
+    fs::remove_file(config(lab)).unwrap();
+}
+
+#[test]
 fn a_guest_that_moves_takes_its_record_along() {
     let (lab, other) = cluster();
     let _ = deep(&lab, &[]);
-    let config = |node: &Lab| node.path("/etc/pve/qemu-server/101.conf");
-    fs::copy(config(&lab), config(&other)).unwrap();
-    fs::remove_file(config(&lab)).unwrap();
+    move_vm(&lab, &other);
     let report = deep(&lab, &["--skip-verified", "30"]);
     assert_eq!(readings([&lab, &other]), 3, "nothing was read again");
     // Changed since, although another node had read it.
