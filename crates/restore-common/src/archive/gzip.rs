@@ -4,10 +4,12 @@ use std::io::{self, BufRead as _, BufReader, Read};
 
 use flate2::bufread::GzDecoder;
 
+use super::source::expect_zeros;
+
 /// The first byte of a member.
 const MAGIC: u8 = 0x1f;
 
-/// Decompresses what `gzip` wrote. Zeros at the end are padding, of a tape or a block device, and `gzip` takes them so.
+/// Decompresses what `gzip` wrote.
 pub(super) struct Gzip<R> {
     state: State<R>,
 }
@@ -33,22 +35,8 @@ impl<R: Read> State<R> {
     /// What comes behind a member.
     fn after(mut input: BufReader<R>) -> io::Result<Self> {
         match input.fill_buf()?.first() {
-            None => Ok(Self::Ended),
             Some(&MAGIC) => Ok(Self::member(input)),
-            Some(_) => expect_zeros(input),
-        }
-    }
-}
-
-fn expect_zeros<R: Read>(mut input: BufReader<R>) -> io::Result<State<R>> {
-    loop {
-        let padding = input.fill_buf()?;
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "there is something behind its end"));
-        }
-        match padding.len() {
-            0 => return Ok(State::Ended),
-            count => input.consume(count),
+            _ => expect_zeros(&mut input).map(|()| Self::Ended),
         }
     }
 }

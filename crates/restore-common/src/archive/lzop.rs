@@ -1,8 +1,8 @@
 //! The files of `lzop`: a header, then blocks with their checksums.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
-use super::lzo;
+use super::{lzo, source::expect_zeros};
 
 const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
 
@@ -13,38 +13,85 @@ mod flags {
     pub(super) const EXTRA_FIELD: u32 = 0x0000_0040;
     pub(super) const CRC32_OF_DATA: u32 = 0x0000_0100;
     pub(super) const CRC32_OF_BLOCK: u32 = 0x0000_0200;
+    pub(super) const MULTIPART: u32 = 0x0000_0400;
     pub(super) const FILTER: u32 = 0x0000_0800;
     pub(super) const CRC32_OF_HEADER: u32 = 0x0000_1000;
+    pub(super) const RESERVED: u32 = 0x000f_c000;
 }
+
+/// The first `lzop` that was published, and the last one.
+const OLDEST: u16 = 0x0900;
+const NEWEST: u16 = 0x1040;
 
 /// From this version of `lzop` on the header has more fields.
 const WITH_LEVEL: u16 = 0x0940;
 
-/// The largest block that is taken; `lzop` makes them of 256 KiB.
-const LARGEST_BLOCK: u32 = 8 << 20;
+const LARGEST_LEVEL: u8 = 9;
+
+const LARGEST_FILTER: u32 = 16;
+
+/// `lzop` makes no larger blocks, and has no room for them.
+const LARGEST_BLOCK: u32 = 256 << 10;
+
+/// `lzop` makes no extra fields, but it passes over them.
+const LARGEST_FIELD: u32 = 8 << 20;
 
 /// Decompresses what `lzop` wrote.
 pub(super) struct Lzop<R> {
     input: R,
-    flags: u32,
+    header: Header,
     block: Vec<u8>,
     used: usize,
     state: State,
 }
 
-#[derive(PartialEq, Eq)]
 enum State {
-    /// A header comes next; at the end of a file there may be none.
-    Header {
-        first: bool,
-    },
+    Header,
     Blocks,
     Ended,
 }
 
-impl<R: Read> Lzop<R> {
+#[derive(Default)]
+struct Header {
+    version: u16,
+    /// The oldest version of `lzop` that can read it.
+    needed: u16,
+    method: u8,
+    level: u8,
+    flags: u32,
+    filter: u32,
+}
+
+impl Header {
+    fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Refuses what `lzop` refuses.
+    fn check(&self) -> io::Result<()> {
+        if self.version < OLDEST || !(OLDEST..=NEWEST).contains(&self.needed) {
+            return Err(wrong("a version of lzop that is not known"));
+        }
+        if !(1..=3).contains(&self.method) || self.level > LARGEST_LEVEL || self.filter > LARGEST_FILTER {
+            return Err(wrong("a method of compression that is not known"));
+        }
+        let lacks_sum = |block, data| self.has(block) && !self.has(data);
+        if self.has(flags::RESERVED)
+            || lacks_sum(flags::ADLER32_OF_BLOCK, flags::ADLER32_OF_DATA)
+            || lacks_sum(flags::CRC32_OF_BLOCK, flags::CRC32_OF_DATA)
+        {
+            return Err(wrong("flags that are not known"));
+        }
+        if self.has(flags::MULTIPART) { Err(wrong(MULTIPART)) } else { Ok(()) }
+    }
+}
+
+/// `lzop -d -c` gives the data of all parts and then ends with status 2, at which a restore fails.
+const MULTIPART: &str = "it is an archive of several files, which lzop refuses";
+
+impl<R: BufRead> Lzop<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, flags: 0, block: Vec::new(), used: 0, state: State::Header { first: true } }
+        Self { input, header: Header::default(), block: Vec::new(), used: 0, state: State::Header }
     }
 
     /// The next block; an empty one is the end.
@@ -53,71 +100,82 @@ impl<R: Read> Lzop<R> {
         loop {
             match self.state {
                 State::Ended => return Ok(()),
-                State::Header { first } => self.header(first)?,
+                State::Header => {
+                    self.header = self.read_header()?;
+                    self.state = State::Blocks;
+                }
                 State::Blocks => {
                     let size = u32::from_be_bytes(self.bytes()?);
                     if size > 0 {
                         return self.read_block(size);
                     }
-                    self.state = State::Header { first: false };
+                    self.end()?;
+                    self.state = State::Ended;
                 }
             }
         }
     }
 
-    fn header(&mut self, first: bool) -> io::Result<()> {
-        let mut magic = Vec::with_capacity(MAGIC.len());
-        self.input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic)?;
-        if magic.is_empty() && !first {
-            self.state = State::Ended;
-            return Ok(());
+    fn end(&mut self) -> io::Result<()> {
+        if self.input.fill_buf()?.first() == MAGIC.first() {
+            return Err(wrong(MULTIPART));
         }
-        if magic != MAGIC {
-            return Err(if MAGIC.starts_with(&magic) { cut() } else { wrong("no header of lzop") });
-        }
-        let mut seen = Vec::new();
-        let version = u16::from_be_bytes(self.seen(&mut seen)?);
-        self.seen::<2>(&mut seen)?;
-        if version >= WITH_LEVEL {
-            self.seen::<2>(&mut seen)?;
-        }
-        let [method] = self.seen(&mut seen)?;
-        if version >= WITH_LEVEL {
-            self.seen::<1>(&mut seen)?;
-        }
-        self.flags = u32::from_be_bytes(self.seen(&mut seen)?);
-        if self.has(flags::FILTER) {
-            self.seen::<4>(&mut seen)?;
-        }
-        // Mode and time of a file.
-        self.seen::<8>(&mut seen)?;
-        if version >= WITH_LEVEL {
-            self.seen::<4>(&mut seen)?;
-        }
-        let [length] = self.seen(&mut seen)?;
-        for _ in 0..length {
-            self.seen::<1>(&mut seen)?;
-        }
-        self.expect_sum(self.has(flags::CRC32_OF_HEADER), &seen, "the checksum of the header is wrong")?;
-        if !(1..=3).contains(&method) || self.has(flags::FILTER) {
-            return Err(wrong("a method of compression that is not known"));
-        }
-        if self.has(flags::EXTRA_FIELD) {
-            self.extra_field()?;
-        }
-        self.state = State::Blocks;
-        Ok(())
+        expect_zeros(&mut self.input)
     }
 
-    fn extra_field(&mut self) -> io::Result<()> {
+    fn read_header(&mut self) -> io::Result<Header> {
+        if self.bytes()? != MAGIC {
+            return Err(wrong("no header of lzop"));
+        }
+        let mut seen = Vec::new();
+        let header = self.fields(&mut seen)?;
+        let is_crc32 = header.has(flags::CRC32_OF_HEADER);
+        self.expect_sum(is_crc32, &seen, "the checksum of the header is wrong")?;
+        header.check()?;
+        if header.has(flags::EXTRA_FIELD) {
+            self.extra_field(is_crc32)?;
+        }
+        Ok(header)
+    }
+
+    fn fields(&mut self, seen: &mut Vec<u8>) -> io::Result<Header> {
+        let mut header = Header { needed: OLDEST, ..Header::default() };
+        header.version = u16::from_be_bytes(self.seen(seen)?);
+        let has_level = header.version >= WITH_LEVEL;
+        // The version of its library.
+        self.seen::<2>(seen)?;
+        if has_level {
+            header.needed = u16::from_be_bytes(self.seen(seen)?);
+        }
+        [header.method] = self.seen(seen)?;
+        if has_level {
+            [header.level] = self.seen(seen)?;
+        }
+        header.flags = u32::from_be_bytes(self.seen(seen)?);
+        if header.has(flags::FILTER) {
+            header.filter = u32::from_be_bytes(self.seen(seen)?);
+        }
+        // Mode and time of a file.
+        self.seen::<8>(seen)?;
+        if has_level {
+            self.seen::<4>(seen)?;
+        }
+        let [length] = self.seen(seen)?;
+        for _ in 0..length {
+            self.seen::<1>(seen)?;
+        }
+        Ok(header)
+    }
+
+    fn extra_field(&mut self, is_crc32: bool) -> io::Result<()> {
         let length: [u8; 4] = self.bytes()?;
         let size = u32::from_be_bytes(length);
-        if size > LARGEST_BLOCK {
+        if size > LARGEST_FIELD {
             return Err(wrong("an extra field of an absurd size"));
         }
         let mut field = length.to_vec();
         field.extend(self.take(size)?);
-        self.expect_sum(self.has(flags::CRC32_OF_HEADER), &field, "the checksum of the extra field is wrong")
+        self.expect_sum(is_crc32, &field, "the checksum of the extra field is wrong")
     }
 
     fn read_block(&mut self, size: u32) -> io::Result<()> {
@@ -140,16 +198,13 @@ impl<R: Read> Lzop<R> {
         } else {
             bytes
         };
+        undo_filter(&mut self.block, self.header.filter);
         data_sums.expect(&self.block)
     }
 
-    fn has(&self, flag: u32) -> bool {
-        self.flags & flag != 0
-    }
-
     fn sums(&mut self, adler32: u32, crc32: u32) -> io::Result<Sums> {
-        let adler32 = if self.has(adler32) { Some(u32::from_be_bytes(self.bytes()?)) } else { None };
-        let crc32 = if self.has(crc32) { Some(u32::from_be_bytes(self.bytes()?)) } else { None };
+        let adler32 = if self.header.has(adler32) { Some(u32::from_be_bytes(self.bytes()?)) } else { None };
+        let crc32 = if self.header.has(crc32) { Some(u32::from_be_bytes(self.bytes()?)) } else { None };
         Ok(Sums { adler32, crc32 })
     }
 
@@ -178,7 +233,7 @@ impl<R: Read> Lzop<R> {
     }
 }
 
-impl<R: Read> Read for Lzop<R> {
+impl<R: BufRead> Read for Lzop<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.block.len() {
             self.next_block()?;
@@ -186,6 +241,16 @@ impl<R: Read> Read for Lzop<R> {
         let count = (&self.block[self.used..]).read(buffer)?;
         self.used += count;
         Ok(count)
+    }
+}
+
+/// What `--filter` was given: each byte is the difference to the one so many places before it.
+fn undo_filter(block: &mut [u8], distance: u32) {
+    let distance = distance as usize;
+    if distance > 0 {
+        for at in distance..block.len() {
+            block[at] = block[at].wrapping_add(block[at - distance]);
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const LZOP: &[u8] = b"\x89LZO\0\r\n\x1a\n";
 const BZIP2: &[u8] = b"BZh";
 const VMA: &[u8] = b"VMA\0";
 
+/// How a frame of zstd begins that holds no data: `pzstd` puts one in front. The lowest four bits of its first byte are free.
+const SKIPPABLE: [u8; 4] = *b"\x50\x2a\x4d\x18";
+
 /// What a tar is called.
 const TAR: &str = "tar";
 
@@ -110,6 +113,7 @@ impl<'a, R: Read> Source<'a, R> {
         };
         let foreign = match looks_like(head) {
             _ if !wanted.is_empty() && head.starts_with(wanted) => return Ok(()),
+            _ if compression == Compression::Zstd && is_skippable(head) => return Ok(()),
             Some(other) if other != name => Some(other),
             _ if wanted.is_empty() => return Ok(()),
             _ => None,
@@ -158,6 +162,24 @@ fn looks_like(head: &[u8]) -> Option<&'static str> {
     }
     let known = [(ZSTD, "zstd"), (GZIP, "gzip"), (LZOP, "lzop"), (BZIP2, "bzip2"), (VMA, "VMA")];
     known.into_iter().find_map(|(magic, name)| head.starts_with(magic).then_some(name))
+}
+
+fn is_skippable(head: &[u8]) -> bool {
+    matches!(head, [first, rest @ ..] if first & 0xf0 == SKIPPABLE[0] && rest.starts_with(&SKIPPABLE[1..]))
+}
+
+/// Reads to the end. Zeros behind a stream are padding, of a tape or a block device, and decompressors take them so.
+pub(super) fn expect_zeros(input: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let padding = input.fill_buf()?;
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "there is something behind its end"));
+        }
+        match padding.len() {
+            0 => return Ok(()),
+            count => input.consume(count),
+        }
+    }
 }
 
 impl<R: Read> Read for Source<'_, R> {

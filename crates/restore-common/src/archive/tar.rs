@@ -1,44 +1,46 @@
 //! tar as vzdump writes it: GNU and POSIX headers, long names, sparse files, extended attributes.
 
+mod extended;
+
 use std::io::Read;
 
+use self::extended::Extended;
 use super::{Contents, Damage, Defect, Extent, stream::Stream};
 
 const BLOCK: usize = 512;
 const CONFIG: &[u8] = b"./etc/vzdump/pct.conf";
-/// A configuration, or a header of extended attributes, is not larger.
+/// A configuration is not larger.
 const LARGEST_TEXT: u64 = 1 << 20;
 
 /// Reads an archive.
 pub(super) fn read<R: Read>(stream: &mut Stream<R>, extent: Extent) -> Result<Contents, Defect> {
     let mut contents = Contents::default();
-    let mut extended = Extended::default();
+    let (mut global, mut extended) = (Extended::default(), Extended::default());
     loop {
         let at = stream.at();
         let Some(header) = Header::next(stream)? else { break };
-        let size = match extended.size {
-            Some(size) if !header.is_extension() => size,
-            _ => header.size(at)?,
-        };
+        let size = header.size(at)?;
         match header.kind() {
-            b'x' | b'g' => {
-                let text = take(stream, size)?;
-                if header.kind() == b'x' {
-                    extended = Extended::read(&text, at)?;
-                }
+            b'g' => {
+                global.read(stream, size)?;
+                continue;
+            }
+            b'x' | b'X' => {
+                extended = Extended::default();
+                extended.read(stream, size)?;
                 continue;
             }
             b'L' | b'K' => {
                 skip(stream, size)?;
                 continue;
             }
+            b'M' => return Err(Defect::new(Damage::Damaged, at, "a member that begins in another archive")),
             b'S' => header.skip_sparse_map(stream)?,
             _ => {}
         }
+        let stored = if header.has_content() { extended.size.or(global.size).unwrap_or(size) } else { 0 };
         extended = Extended::default();
         contents.members += 1;
-        // A hard link says how large the file is that it stands for; nothing of that follows.
-        let stored = if header.kind() == b'1' { 0 } else { size };
         if header.is_named(CONFIG) {
             contents.config = Some(String::from_utf8_lossy(&take(stream, stored)?).into_owned());
             if extent == Extent::Head {
@@ -87,26 +89,34 @@ impl Header {
         Ok(None)
     }
 
+    /// The sum of the bytes, its own as blanks. Some old programs added them as signed ones.
     fn sum_is_right(&self) -> bool {
-        let outside = |index: usize| !(148..156).contains(&index);
-        let byte =
-            |(index, byte): (usize, &u8)| if outside(index) { u64::from(*byte) } else { u64::from(b' ') };
-        let sum: u64 = self.0.iter().enumerate().map(byte).sum();
-        octal(&self.0[148..156]) == Some(sum)
+        let mut bytes = self.0;
+        bytes[148..156].fill(b' ');
+        let unsigned: i64 = bytes.iter().map(|byte| i64::from(*byte)).sum();
+        let signed: i64 = bytes.iter().map(|byte| i64::from(byte.cast_signed())).sum();
+        let told = start_of_number(&self.0[148..156]).and_then(octal).and_then(|sum| i64::try_from(sum).ok());
+        told.is_some_and(|told| told == unsigned || told == signed)
     }
 
     fn kind(&self) -> u8 {
         self.0[156]
     }
 
-    /// Whether it says something about the member that follows.
-    fn is_extension(&self) -> bool {
-        matches!(self.kind(), b'x' | b'g' | b'L' | b'K')
+    /// Whether data of its size follows. Links, devices, folders and pipes may say a size, but have none.
+    fn has_content(&self) -> bool {
+        !matches!(self.kind(), b'1'..=b'6')
     }
 
     fn size(&self, at: u64) -> Result<u64, Defect> {
-        let field = &self.0[124..136];
-        let size = if field[0] & 0x80 == 0 { octal(field) } else { base_256(field) };
+        // What a hard link says is the size of the file that it stands for, and not looked at.
+        if self.kind() == b'1' {
+            return Ok(0);
+        }
+        let size = start_of_number(&self.0[124..136]).and_then(|field| match field {
+            [0x80, rest @ ..] => base_256(rest),
+            _ => octal(field),
+        });
         size.ok_or_else(|| Defect::new(Damage::Damaged, at, "the size of a member makes no sense"))
     }
 
@@ -135,48 +145,26 @@ impl Header {
     }
 }
 
-/// A number in octal digits, between blanks and ended by a blank or NUL. No digit is 0.
-fn octal(field: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(field).ok()?.trim_matches([' ', '\0']);
-    if text.is_empty() { Some(0) } else { u64::from_str_radix(text, 8).ok() }
+/// Where the number of a field begins: behind a NUL that overflowed from the field before it, and behind blanks. There has
+/// to be more than blanks.
+fn start_of_number(field: &[u8]) -> Option<&[u8]> {
+    let field = field.strip_prefix(b"\0").unwrap_or(field).trim_ascii_start();
+    if field.is_empty() { None } else { Some(field) }
 }
 
-/// A number in bytes, for what does not fit into octal digits. A negative one is no size.
-fn base_256(field: &[u8]) -> Option<u64> {
-    let (first, rest) = field.split_first()?;
-    if first & 0x40 != 0 {
+/// A number in octal digits, up to a NUL, a blank or the end. No digit is 0.
+fn octal(field: &[u8]) -> Option<u64> {
+    let end = field.iter().position(|byte| !matches!(byte, b'0'..=b'7')).unwrap_or(field.len());
+    let (digits, rest) = field.split_at(end);
+    if rest.first().is_some_and(|byte| *byte != 0 && !byte.is_ascii_whitespace()) {
         return None;
     }
-    let start = u64::from(first & 0x3f);
-    rest.iter().try_fold(start, |number, byte| Some(number.checked_mul(256)? | u64::from(*byte)))
+    Some(digits.iter().fold(0, |number, digit| number << 3 | u64::from(digit - b'0')))
 }
 
-/// What an extended header says about the member that follows.
-#[derive(Default)]
-struct Extended {
-    size: Option<u64>,
-}
-
-impl Extended {
-    /// Records `LENGTH KEY=VALUE\n`; the length counts all of it.
-    fn read(mut text: &[u8], at: u64) -> Result<Self, Defect> {
-        let wrong = || Defect::new(Damage::Damaged, at, "an extended header makes no sense");
-        let mut extended = Self::default();
-        while !text.is_empty() {
-            let blank = text.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
-            let length = number(&text[..blank]).and_then(|n| usize::try_from(n).ok()).ok_or_else(wrong)?;
-            let record = text.get(blank + 1..length).and_then(|r| r.strip_suffix(b"\n")).ok_or_else(wrong)?;
-            if let Some(value) = record.strip_prefix(b"size=") {
-                extended.size = Some(number(value).ok_or_else(wrong)?);
-            }
-            text = &text[length..];
-        }
-        Ok(extended)
-    }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// A number in bytes, for what does not fit into octal digits.
+fn base_256(field: &[u8]) -> Option<u64> {
+    field.iter().try_fold(0_u64, |number, byte| Some(number.checked_mul(256)? | u64::from(*byte)))
 }
 
 /// The content of a member that is text.

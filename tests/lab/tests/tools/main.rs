@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)] // what helps a test may fail like one
 
 mod compress;
+mod streams;
 mod vma;
 mod vzdump;
 

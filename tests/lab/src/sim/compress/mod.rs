@@ -140,9 +140,9 @@ impl<W: Write> Write for Compressor<W> {
 /// The end of a decompressor: its line on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolError {
-    /// Without line break.
+    /// Without line break at its end; there may be warnings before it.
     pub line: String,
-    /// 1, or 2 for a warning of `gzip`.
+    /// 1, or 2 for a warning of `gzip` or `lzop`, behind which all of the data is there.
     pub status: i32,
 }
 

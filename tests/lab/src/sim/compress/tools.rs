@@ -205,8 +205,8 @@ impl Program {
                 let path = (tool.map)(&output);
                 self.may_write(&output, &path, options)?;
                 let written = self.copy(tool, file, name, options, |_| File::create(&path));
-                if written.is_err() {
-                    // A half-written output is removed, as the tools do; it may not exist at all.
+                if written.is_err() && self.name == "zstd" {
+                    // It removes a half-written output, which may not exist at all; lzop leaves it.
                     drop(fs::remove_file(&path));
                 }
                 written?;

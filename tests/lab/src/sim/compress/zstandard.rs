@@ -7,6 +7,8 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 use super::ToolError;
 
 const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+/// A frame that the tool passes over begins with one of sixteen numbers, of which this is the first.
+const SKIPPABLE: u32 = 0x184d_2a50;
 
 /// Compresses with the tool's default level and with the checksum that its library leaves out by default.
 pub(super) fn writer<W: Write>(output: W) -> io::Result<zstd::stream::write::Encoder<'static, W>> {
@@ -48,10 +50,10 @@ impl<R: BufRead> Reader<R> {
         if magic.is_empty() {
             return Err(ToolError::error(format!("zstd: {}: unexpected end of file ", self.name)));
         }
-        if magic.len() < MAGIC.len() {
+        let Some(number) = magic.first_chunk().copied().map(u32::from_le_bytes) else {
             return Err(ToolError::error(format!("zstd: {}: unknown header ", self.name)));
-        }
-        if magic != MAGIC {
+        };
+        if magic != MAGIC && number & !0xf != SKIPPABLE {
             return Err(ToolError::error(format!("zstd: {}: unsupported format ", self.name)));
         }
         self.decoder.reinit()?;
