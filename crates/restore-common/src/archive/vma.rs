@@ -4,10 +4,9 @@
 //! not look), and what the real program answers with an assertion is an error like any other.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     io::Read,
-    ops::Range,
+    ops::{Range, RangeInclusive},
 };
 
 use md5::{Digest as _, Md5};
@@ -27,11 +26,19 @@ const CLUSTER: u64 = 65_536;
 const SECTOR: u64 = 512;
 /// Device ids are one byte; 0 is "no slot" and the last one is reserved.
 const IDS: Range<usize> = 1..255;
+/// The real reader looks for the memory of a guest at the reserved one, too.
+const NAMED: RangeInclusive<usize> = 1..=255;
 /// How clusters are remembered by the real reader: in words of so many.
 const WORD: u64 = 64;
 /// The memory of a guest has rules of its own.
 const VMSTATE: &str = "vmstate";
-const CONFIG: &str = "qemu-server.conf";
+/// The file that it becomes when it is extracted.
+const VMSTATE_FILE: &[u8] = b"vmstate.bin";
+const CONFIG: &[u8] = b"qemu-server.conf";
+/// The longest names: a configuration is written as `NAME.XXXXXX` first, and a disk as `tmp-disk-NAME.raw`. No file's name
+/// has more than 255 bytes.
+const LONGEST_CONFIG: usize = 248;
+const LONGEST_DISK: usize = 242;
 /// Where the positions of names and texts stand, and how many there are of each.
 const CONFIG_NAMES: usize = 2044;
 const CONFIG_TEXTS: usize = 3068;
@@ -54,7 +61,12 @@ pub struct Device {
 struct Disk {
     device: Device,
     seen: Clusters,
-    /// The cluster that has to come next, for the memory of a guest.
+}
+
+/// The memory of a guest: one stream, whose clusters come in order.
+struct Memory {
+    id: usize,
+    /// The cluster that has to come next.
     next: u64,
 }
 
@@ -62,7 +74,11 @@ struct Header {
     uuid: [u8; 16],
     config: Option<String>,
     disks: Vec<Option<Disk>>,
+    memory: Option<Memory>,
 }
+
+/// The files that configurations become, and where each is named.
+type Files<'a> = BTreeMap<&'a [u8], usize>;
 
 /// Reads an archive.
 pub(super) fn read<R: Read>(stream: &mut Stream<R>, extent: Extent) -> Result<Contents, Defect> {
@@ -111,16 +127,29 @@ fn read_header<R: Read>(stream: &mut Stream<R>) -> Result<Header, Defect> {
     if version != 1 {
         return wrong(4, format!("wrong vma version {version}"));
     }
-    let (offset, length) = (u32_at(&bytes, 48) as usize, u32_at(&bytes, 52) as usize);
-    if offset < FIXED {
-        return wrong(48, format!("wrong vma blob buffer offset {offset}"));
+    let blobs = Blobs::read(blob_buffer(&bytes)?, &positions(&bytes));
+    let (config, files) = configurations(&bytes, &blobs)?;
+    let names = names(&bytes, &blobs)?;
+    let disks = disks(&bytes, &names)?;
+    check_files(&files, &disks, &names)?;
+    let memory = names.iter().rposition(|name| is_memory(*name)).map(|id| Memory { id, next: 0 });
+    Ok(Header { uuid: array(&bytes, 8), config, disks, memory })
+}
+
+/// Where names and texts are. The real reader adds in 32 bits: an end that wraps around lies in front of everything, and the
+/// buffer is empty.
+fn blob_buffer(bytes: &[u8]) -> Result<&[u8], Defect> {
+    let (offset, length) = (u32_at(bytes, 48), u32_at(bytes, 52));
+    let (begin, end) = (offset.wrapping_add(1), offset.wrapping_add(length));
+    if begin as usize <= FIXED {
+        return Err(Defect::new(Damage::Damaged, 48, format!("wrong vma blob buffer offset {offset}")));
     }
-    let Some(blobs) = offset.checked_add(length).and_then(|end| bytes.get(offset..end)) else {
-        return wrong(52, format!("wrong vma blob buffer size {offset}/{length}"));
-    };
-    let blobs = Blobs::read(blobs, &positions(&bytes));
-    let config = configuration(&bytes, &blobs)?;
-    Ok(Header { uuid: array(&bytes, 8), config, disks: disks(&bytes, &blobs)? })
+    // What begins in the last bytes of all wraps around behind its first length: the real reader looks outside.
+    if end as usize > bytes.len() || (begin > end && begin.wrapping_add(2) <= end) {
+        let reason = format!("wrong vma blob buffer size {offset}/{length}");
+        return Err(Defect::new(Damage::Damaged, 52, reason));
+    }
+    Ok(bytes.get(offset as usize..end as usize).unwrap_or_default())
 }
 
 /// All positions in the blob buffer that the header names.
@@ -132,46 +161,99 @@ fn positions(bytes: &[u8]) -> BTreeSet<usize> {
     (0..ENTRIES).flat_map(entry).collect()
 }
 
-/// The configuration of the guest. Every other one has to be readable, too.
-fn configuration(bytes: &[u8], blobs: &Blobs<'_>) -> Result<Option<String>, Defect> {
-    let mut found = None;
+/// The configuration of the guest, and the files that all of them become. Every one has to be readable.
+fn configurations<'a>(bytes: &[u8], blobs: &Blobs<'a>) -> Result<(Option<String>, Files<'a>), Defect> {
+    let (mut found, mut files) = (None, BTreeMap::new());
     for index in 0..ENTRIES {
         let at = CONFIG_NAMES + 4 * index;
         let (name, data) = (u32_at(bytes, at), u32_at(bytes, CONFIG_TEXTS + 4 * index));
         if name == 0 || data == 0 {
             continue;
         }
-        let (Some(name), Some(data)) = (blobs.name(name), blobs.get(data)) else {
+        let (Some(name), Some(data)) = (blobs.name(name, at)?, blobs.get(data)) else {
             return Err(Defect::new(Damage::Damaged, at as u64, "vma contains invalid data pointers"));
         };
-        if name.contains('/') || matches!(&*name, "" | "." | "..") {
-            return Err(no_file(at, &name));
-        }
-        if name == CONFIG {
+        let file = config_file(name).ok_or_else(|| no_file(at, name))?;
+        files.insert(file, at);
+        if file == CONFIG {
             found = Some(String::from_utf8_lossy(data).into_owned());
         }
     }
-    Ok(found)
+    Ok((found, files))
 }
 
-fn disks(bytes: &[u8], blobs: &Blobs<'_>) -> Result<Vec<Option<Disk>>, Defect> {
-    let disk = |id: usize| {
+/// The file in the target directory that a configuration of this name becomes. Slashes and dots in front lead nowhere else.
+///
+/// The real program follows `..` out of its directory. That is no backup's name, and nobody wants it extracted: it is refused
+/// here although the real program takes it.
+fn config_file(name: &[u8]) -> Option<&[u8]> {
+    let mut file = name;
+    while let Some(rest) = file.strip_prefix(b"/").or_else(|| file.strip_prefix(b"./")) {
+        file = rest;
+    }
+    let is_file = !matches!(file, b"" | b"." | b"..") && !file.contains(&b'/');
+    (is_file && file.len() <= LONGEST_CONFIG).then_some(file)
+}
+
+/// The names of the devices that have a size, by their ids.
+fn names<'a>(bytes: &[u8], blobs: &Blobs<'a>) -> Result<Vec<Option<&'a [u8]>>, Defect> {
+    let name = |id: usize| {
         let at = DEVICES + 32 * id;
-        let size = u64::from_be_bytes(array(bytes, at + 8));
-        let Some(name) = blobs.name(u32_at(bytes, at)).filter(|_| IDS.contains(&id) && size > 0) else {
-            return Ok(None);
-        };
-        if name.contains('/') {
-            return Err(no_file(at, &name));
-        }
-        let device = Device { name: name.into_owned(), size };
-        Ok(Some(Disk { device, seen: Clusters::default(), next: 0 }))
+        // The real reader looks at each name, also where no size makes a device of it.
+        let name = if NAMED.contains(&id) { blobs.name(u32_at(bytes, at), at)? } else { None };
+        Ok(name.filter(|_| size_at(bytes, id) > 0))
     };
-    (0..ENTRIES).map(disk).collect()
+    (0..ENTRIES).map(name).collect()
+}
+
+fn is_memory(name: Option<&[u8]>) -> bool {
+    name.is_some_and(|name| name == VMSTATE.as_bytes())
+}
+
+fn disks(bytes: &[u8], names: &[Option<&[u8]>]) -> Result<Vec<Option<Disk>>, Defect> {
+    let disk = |(id, name): (usize, Option<&[u8]>)| {
+        let Some(name) = name.filter(|_| IDS.contains(&id)) else { return Ok(None) };
+        let at = DEVICES + 32 * id;
+        if name.contains(&b'/') || name.len() > LONGEST_DISK {
+            return Err(no_file(at, name));
+        }
+        let device = Device { name: String::from_utf8_lossy(name).into_owned(), size: size_at(bytes, id) };
+        if device.name != VMSTATE && device.size.div_ceil(CLUSTER) > clusters_remembered(device.size) {
+            // Its last sector is not a whole one, and the only one of its word.
+            let reason = format!("the last cluster of {} cannot be restored", device.name);
+            return Err(Defect::new(Damage::Damaged, at as u64 + 8, reason));
+        }
+        Ok(Some(Disk { device, seen: Clusters::default() }))
+    };
+    names.iter().copied().enumerate().map(disk).collect()
+}
+
+/// How many clusters of a disk the real reader can remember. It counts whole sectors, so that a disk that ends in a part of
+/// one can lose its last cluster: `vma-format.md` says that the words cover every size, and the program does not.
+fn clusters_remembered(size: u64) -> u64 {
+    (size / SECTOR).div_ceil(WORD * CLUSTER / SECTOR) * WORD
+}
+
+/// No two things become the same file, where the real program does not write over the first.
+fn check_files(configs: &Files<'_>, disks: &[Option<Disk>], names: &[Option<&[u8]>]) -> Result<(), Defect> {
+    let mut taken = BTreeSet::new();
+    for (id, name) in names.iter().enumerate().filter(|(id, _)| disks[*id].is_some()) {
+        let at = (DEVICES + 32 * id) as u64;
+        if !taken.insert(name) {
+            let name = String::from_utf8_lossy(name.unwrap_or_default());
+            return Err(Defect::new(Damage::Damaged, at, format!("two devices have the name `{name}`")));
+        }
+        if is_memory(*name) && configs.contains_key(VMSTATE_FILE) {
+            let reason = "a configuration takes the place of the guest's memory, `vmstate.bin`";
+            return Err(Defect::new(Damage::Damaged, at, reason));
+        }
+    }
+    Ok(())
 }
 
 /// Everything in an archive becomes a file of that name when it is extracted.
-fn no_file(at: usize, name: &str) -> Defect {
+fn no_file(at: usize, name: &[u8]) -> Defect {
+    let name = String::from_utf8_lossy(name);
     Defect::new(Damage::Damaged, at as u64, format!("no file can have the name `{name}`"))
 }
 
@@ -199,10 +281,15 @@ impl<'a> Blobs<'a> {
         self.0.get(&(position as usize)).copied()
     }
 
-    /// A name ends with a NUL, and so does what is shown of it.
-    fn name(&self, position: u32) -> Option<Cow<'a, str>> {
-        let text = self.get(position)?.strip_suffix(b"\0")?;
-        text.split(|byte| *byte == 0).next().map(String::from_utf8_lossy)
+    /// A name ends with a NUL, and so does what is shown of it. In an empty one the real reader looks for that NUL outside of
+    /// its memory and dies.
+    fn name(&self, position: u32, named_at: usize) -> Result<Option<&'a [u8]>, Defect> {
+        let Some(blob) = self.get(position) else { return Ok(None) };
+        if blob.is_empty() {
+            return Err(Defect::new(Damage::Damaged, named_at as u64, "a name has no end"));
+        }
+        let text = blob.strip_suffix(b"\0");
+        Ok(text.and_then(|text| text.split(|byte| *byte == 0).next()))
     }
 }
 
@@ -272,18 +359,19 @@ impl Slot {
     }
 
     fn check(&self, header: &mut Header) -> Result<(), String> {
-        let disk = header.disks.get_mut(self.id).and_then(Option::as_mut);
-        let disk = disk.ok_or_else(|| format!("got wrong dev id {}", self.id))?;
-        let name = &disk.device.name;
-        if name == VMSTATE {
+        if let Some(memory) = header.memory.as_mut().filter(|memory| memory.id == self.id) {
             // Memory has no size to exceed; its clusters come in order.
-            if self.cluster != disk.next {
+            if self.cluster != memory.next {
                 return Err("found out of order vmstate data".to_owned());
             }
-            disk.next += 1;
+            memory.next += 1;
             return Ok(());
         }
-        if self.cluster >= disk.device.size.div_ceil(WORD * CLUSTER) * WORD {
+        let disk = header.disks.get_mut(self.id).and_then(Option::as_mut);
+        let disk = disk.filter(|disk| disk.device.name != VMSTATE);
+        let disk = disk.ok_or_else(|| format!("got wrong dev id {}", self.id))?;
+        let name = &disk.device.name;
+        if self.cluster >= clusters_remembered(disk.device.size) {
             return Err(format!("cluster {} lies far beyond the end of {name}", self.cluster));
         }
         if self.stores_beyond(disk.device.size) {
@@ -326,6 +414,11 @@ impl Disk {
 fn md5_without(bytes: &[u8], at: usize) -> [u8; 16] {
     let sum = Md5::new().chain_update(&bytes[..at]).chain_update([0; 16]).chain_update(&bytes[at + 16..]);
     sum.finalize().into()
+}
+
+/// The size of a device.
+fn size_at(bytes: &[u8], id: usize) -> u64 {
+    u64::from_be_bytes(array(bytes, DEVICES + 32 * id + 8))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

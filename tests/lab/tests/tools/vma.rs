@@ -1,10 +1,13 @@
 //! The simulator's `vma` against archives and verdicts of the real program.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::{Ran, noise, run, sha256, vector};
+use restore_lab::sim::tool::Tool;
 use restore_lab::sim::vma::{self, Config, Device, Error, Header, Reader, Writer, write_disks};
 use serde::Deserialize;
 
@@ -305,4 +308,130 @@ fn a_ram_image_comes_in_order_and_is_listed_apart() {
     let verify = |archive: Vec<u8>| Reader::open(archive.as_slice()).expect("a header").verify(None);
     assert!(verify(archive(&[0, 1, 2])).is_ok_and(|totals| totals.clusters == 3));
     assert_eq!(verify(archive(&[0, 2])), Err(Error::Data("found out of order vmstate data".into())));
+}
+
+/// Archives that are damaged or unusual, and what the real program did with each.
+#[derive(Deserialize)]
+struct Mutated {
+    texts: Vec<String>,
+    cases: Vec<MutatedCase>,
+}
+
+#[derive(Deserialize)]
+struct MutatedCase {
+    name: String,
+    base: String,
+    length: usize,
+    set: Vec<(usize, String)>,
+    /// Exit status, and the numbers of the texts on standard error and standard output.
+    runs: Vec<(i32, usize, usize)>,
+    /// What is extracted, with its hash. Each character of a name is a byte.
+    files: Option<BTreeMap<String, String>>,
+    /// A lab does not write where the real program does.
+    #[serde(default)]
+    leaves: bool,
+}
+
+impl MutatedCase {
+    fn archive(&self) -> Vec<u8> {
+        let mut bytes = match self.base.as_str() {
+            "two-disks" => vector("two-disks.vma")[..13_312].to_vec(),
+            _ => Vec::new(),
+        };
+        bytes.resize(self.length, 0);
+        for (at, hex) in &self.set {
+            let new = from_hex(hex);
+            bytes[*at..*at + new.len()].copy_from_slice(&new);
+        }
+        bytes
+    }
+}
+
+/// A text whose characters are the bytes.
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// Exit status, standard error and standard output as bytes, as the real program's were noted.
+fn noted(root: &Path, args: &[&str]) -> (i32, String, String) {
+    let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+    let map = |path: &str| root.join(path);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut tool = Tool { stdin: &mut std::io::empty(), stdout: &mut stdout, stderr: &mut stderr, map: &map };
+    let status = vma::command::main(&args, &mut tool);
+    let stderr = latin1(&stderr).trim_end_matches('\n').to_owned();
+    (status, without_random_letters(stderr), latin1(&stdout))
+}
+
+/// The name of a temporary file ends in a dot and six of them, and stands in quotes.
+fn without_random_letters(text: String) -> String {
+    const END_OF_QUOTE: &str = "\u{e2}\u{80}\u{9d}";
+    let is_random = |name: &str| {
+        name.rsplit_once('.')
+            .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|b| b.is_ascii_uppercase()))
+    };
+    match text.split_once(END_OF_QUOTE) {
+        Some((before, after)) if is_random(before) => {
+            format!("{}XXXXXX{END_OF_QUOTE}{after}", &before[..before.len() - 6])
+        }
+        _ => text,
+    }
+}
+
+fn extracted(folder: &Path) -> BTreeMap<String, String> {
+    let files = fs::read_dir(folder).expect("a directory").map(|entry| entry.expect("an entry"));
+    let hashed = |file: fs::DirEntry| {
+        (latin1(file.file_name().as_bytes()), sha256(&fs::read(file.path()).expect("a file")))
+    };
+    files.map(hashed).collect()
+}
+
+#[test]
+fn mutated_archives_end_as_with_the_real_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/vma-mutations.json.zst");
+    let packed = zstd::Decoder::new(fs::File::open(path).expect("cases")).expect("a stream");
+    let Mutated { texts, cases } = serde_json::from_reader(packed).expect("mutated archives");
+    assert!(cases.len() > 300, "{}", cases.len());
+    let commands: [&[&str]; 6] = [
+        &["list", "m.vma"],
+        &["config", "m.vma"],
+        &["verify", "m.vma"],
+        &["verify", "-v", "m.vma"],
+        &["extract", "m.vma", "x"],
+        &["extract", "-v", "m.vma", "x"],
+    ];
+    let mut wrong = Vec::new();
+    for case in cases {
+        for (args, (status, stderr, stdout)) in commands.iter().zip(&case.runs) {
+            // What a lab refuses on purpose has a test of its own.
+            if case.leaves && args[0] == "extract" {
+                continue;
+            }
+            let root = tempfile::tempdir().expect("a directory");
+            fs::write(root.path().join("m.vma"), case.archive()).expect("written");
+            let real = (*status, texts[*stderr].clone(), texts[*stdout].clone());
+            let ours = noted(root.path(), args);
+            if ours != real {
+                wrong.push(format!("{}: {args:?}\n  real {real:?}\n  ours {ours:?}", case.name));
+            }
+            if let (0, ["extract", "m.vma", _], Some(files)) = (ours.0, args, &case.files) {
+                let ours = extracted(&root.path().join("x"));
+                assert_eq!(&ours, files, "{}", case.name);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_configuration_does_not_leave_its_directory_in_a_lab() {
+    let config = |name: &str| Config { name: name.to_owned(), data: b"data".to_vec() };
+    for name in ["../esc", "./../esc", "//.././esc"] {
+        let header = Header { uuid: [1; 16], ctime: 0, configs: vec![config(name)], devices: vec![] };
+        let archive = Writer::new(Vec::new(), &header).and_then(Writer::finish).expect("an archive");
+        let root = tempfile::tempdir().expect("a directory");
+        let ran = vma(root.path(), &["extract", "-", "/out"], &archive);
+        assert_eq!(ran.status, 133, "{ran:?}");
+        assert!(!root.path().join("esc").exists(), "{name}");
+    }
 }

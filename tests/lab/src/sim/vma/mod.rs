@@ -3,11 +3,17 @@
 //! [`Reader`] makes every check of the real reader, in its order and with its words, and like the real one it
 //! does not notice changed payload. [`Writer`] makes archives the real reader accepts. [`command::main`] is the
 //! `vma` program around them. Everything streams: memory does not depend on the size of an archive.
+//!
+//! Names in an archive are bytes. The program shows and uses them as they are; a [`Header`] is for those who make
+//! archives or look into good ones, and has text.
 
 use std::fmt;
 
 pub mod command;
+mod extract;
 mod header;
+mod output;
+mod parsed;
 mod reader;
 mod writer;
 
@@ -27,17 +33,19 @@ const EXTENT_HEADER: usize = 512;
 const SLOTS: usize = 59;
 const CLUSTER_BYTES: u64 = CLUSTER as u64;
 
-/// Why `vma` gave up.
+/// Why `vma` gave up. Its messages quote names as they are, text or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// The archive cannot be opened, its header is wrong, or a target does not fit.
-    Refused(String),
+    Refused(Vec<u8>),
     /// The data after the header is wrong, or could not be written.
-    Data(String),
+    Data(Vec<u8>),
     /// An assertion of the real program: where, and which condition.
     Assertion(&'static str),
     /// The real program divides by the number of whole clusters to show its progress.
     DivisionByZero,
+    /// The real program reads where it has no memory.
+    OutsideOfMemory,
 }
 
 impl Error {
@@ -47,16 +55,22 @@ impl Error {
             Self::Refused(_) | Self::Data(_) => 133,
             Self::Assertion(_) => 134,
             Self::DivisionByZero => 136,
+            Self::OutsideOfMemory => 139,
         }
     }
 
-    /// The line on standard error; `verb` is what was being done, `verify` or `restore`.
+    /// The line on standard error as text; `verb` is what was being done, `verify` or `restore`.
     pub fn line(&self, verb: &str) -> Option<String> {
+        self.message(verb).map(|line| String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// The line on standard error.
+    fn message(&self, verb: &str) -> Option<Vec<u8>> {
         match self {
-            Self::Refused(text) => Some(format!("vma: {text}")),
-            Self::Data(text) => Some(format!("vma: {verb} failed - {text}")),
-            Self::Assertion(place) => Some(format!("vma: {place} failed.")),
-            Self::DivisionByZero => None,
+            Self::Refused(text) => Some([b"vma: ", text.as_slice()].concat()),
+            Self::Data(text) => Some([format!("vma: {verb} failed - ").as_bytes(), text].concat()),
+            Self::Assertion(place) => Some(format!("vma: {place} failed.").into_bytes()),
+            Self::DivisionByZero | Self::OutsideOfMemory => None,
         }
     }
 }
@@ -64,9 +78,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(text) | Self::Data(text) => f.write_str(text),
+            Self::Refused(text) | Self::Data(text) => f.write_str(&String::from_utf8_lossy(text)),
             Self::Assertion(place) => write!(f, "{place} failed"),
             Self::DivisionByZero => f.write_str("division by zero"),
+            Self::OutsideOfMemory => f.write_str("segmentation fault"),
         }
     }
 }

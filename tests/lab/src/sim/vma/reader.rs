@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use super::header::{Device, Header, VMSTATE};
+use super::header::Header;
+use super::parsed::{Entry, Parsed};
 use super::{BLOCK, CLUSTER, CLUSTER_BYTES, EXTENT_HEADER, Error, SECTOR, SLOTS, be16, be32, md5_without};
 use crate::sim::tool::strerror;
 
@@ -20,6 +21,12 @@ const NO_BITMAP: Error =
     Error::Assertion("../vma-reader.c:68: vma_reader_get_bitmap: Assertion `rstate->bitmap'");
 const BITMAP_TOO_SMALL: Error =
     Error::Assertion("../vma-reader.c:74: vma_reader_get_bitmap: Assertion `rstate->bitmap_size > idx'");
+const NO_BITMAP_AT_END: Error =
+    Error::Assertion("../vma-reader.c:811: vma_reader_restore_full: Assertion `rstate->bitmap'");
+/// The clusters of a device are remembered in words of this many.
+const WORD: u64 = 64;
+/// What a node has no memory for.
+const TOO_MUCH_MEMORY: u64 = 16 << 30;
 
 /// Where the data of a device goes.
 pub trait Disk {
@@ -94,52 +101,86 @@ impl fmt::Display for Totals {
 /// An open archive whose header is good.
 pub struct Reader<R> {
     input: R,
+    parsed: Parsed,
     header: Header,
 }
 
 impl<R: Read> Reader<R> {
     /// Reads and checks the header, and nothing after it.
     pub fn open(mut input: R) -> Result<Self, Error> {
-        let header = Header::read(&mut input)?;
-        Ok(Self { input, header })
+        let parsed = Parsed::read(&mut input)?;
+        let header = Header::from(&parsed);
+        Ok(Self { input, parsed, header })
     }
 
-    /// Configurations and devices.
+    /// Configurations and devices, their names as text.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    pub(super) fn parsed(&self) -> &Parsed {
+        &self.parsed
     }
 
     /// What `vma verify` checks: everything but the payload and whether clusters are missing.
     ///
     /// With `progress` a small archive ends in [`Error::DivisionByZero`], as with `-v` on a node.
     pub fn verify(self, progress: Option<&mut dyn FnMut(Progress)>) -> Result<Totals, Error> {
-        Walk::new(self, None, progress).run()
+        let check = |device: &Entry| Some((device.clone(), None));
+        let devices = self.parsed.devices.iter().filter_map(check).collect();
+        Walk::new(self, devices, progress)?.run()
     }
 
     /// What `vma extract` and a restore do: as [`Reader::verify`], and the data goes to `targets` (by device
-    /// ID), each of which must get all of its clusters.
+    /// ID), each of which must get all of its clusters. That of a RAM image goes nowhere.
     pub fn restore(
         self,
         targets: BTreeMap<u8, Target<'_>>,
         progress: Option<&mut dyn FnMut(Progress)>,
     ) -> Result<Totals, Error> {
-        Walk::new(self, Some(targets), progress).run()
+        self.restore_with_vmstate(targets, None, progress)
+    }
+
+    /// The same, and the data of a RAM image is added to a file.
+    pub(super) fn restore_with_vmstate(
+        self,
+        mut targets: BTreeMap<u8, Target<'_>>,
+        vmstate: Option<File>,
+        progress: Option<&mut dyn FnMut(Progress)>,
+    ) -> Result<Totals, Error> {
+        let disks = self.parsed.devices.iter().filter(|device| !device.is_vmstate());
+        let devices = disks
+            .filter_map(|device| targets.remove(&device.id).map(|target| (device.clone(), Some(target))))
+            .collect();
+        let mut walk = Walk::new(self, devices, progress)?;
+        walk.restores = true;
+        walk.vmstate_file = vmstate;
+        walk.run()
     }
 }
 
 /// The state of one pass over the extents.
 struct Walk<'a, 't, R> {
     input: R,
-    header: Header,
-    targets: Option<BTreeMap<u8, Target<'t>>>,
+    parsed: Parsed,
+    restores: bool,
+    devices: BTreeMap<u8, Registered<'t>>,
+    vmstate_file: Option<File>,
     progress: Option<&'a mut dyn FnMut(Progress)>,
-    seen: HashMap<u8, ClusterSet>,
     vmstate_clusters: u32,
     totals: Totals,
     percent: u64,
     /// What 100 % is: the whole clusters of all devices.
     whole_clusters: u64,
     start: Instant,
+}
+
+/// A device whose clusters are remembered.
+struct Registered<'t> {
+    entry: Entry,
+    /// None where nothing is written because nothing is restored.
+    target: Option<Target<'t>>,
+    seen: Bitmap,
 }
 
 struct Slot {
@@ -151,24 +192,27 @@ struct Slot {
 impl<'a, 't, R: Read> Walk<'a, 't, R> {
     fn new(
         reader: Reader<R>,
-        targets: Option<BTreeMap<u8, Target<'t>>>,
+        devices: Vec<(Entry, Option<Target<'t>>)>,
         progress: Option<&'a mut dyn FnMut(Progress)>,
-    ) -> Self {
-        let Reader { input, header } = reader;
-        let whole_clusters = header.devices.iter().map(|device| device.size / CLUSTER_BYTES).sum();
-        let seen = header.devices.iter().map(|device| (device.id, ClusterSet::default())).collect();
-        Self {
-            input,
-            header,
-            targets,
+    ) -> Result<Self, Error> {
+        let whole_clusters = devices.iter().map(|(entry, _)| entry.size / CLUSTER_BYTES).sum();
+        let registered = |(entry, target): (Entry, _)| {
+            let seen = Bitmap::new(entry.size)?;
+            Ok((entry.id, Registered { entry, target, seen }))
+        };
+        Ok(Self {
+            input: reader.input,
+            parsed: reader.parsed,
+            restores: false,
+            devices: devices.into_iter().map(registered).collect::<Result<_, Error>>()?,
+            vmstate_file: None,
             progress,
-            seen,
             vmstate_clusters: 0,
             totals: Totals::default(),
             percent: 0,
             whole_clusters,
             start: Instant::now(),
-        }
+        })
     }
 
     fn run(mut self) -> Result<Totals, Error> {
@@ -182,7 +226,7 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
 
     /// Reads one extent and checks its header; gives its length, or nothing at the end of the archive.
     fn read_extent(&mut self, extent: &mut [u8]) -> Result<Option<usize>, Error> {
-        let data = |text: String| Err(Error::Data(text));
+        let data = |text: String| Err(Error::Data(text.into()));
         let header = self.fill(&mut extent[..EXTENT_HEADER])?;
         match header {
             0 => return Ok(None),
@@ -193,7 +237,7 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
         if header[EXTENT_MD5..EXTENT_MD5 + 16] != md5_without(header, EXTENT_MD5) {
             return data("wrong vma extent header chechsum".into());
         }
-        if header[8..24] != self.header.uuid {
+        if header[8..24] != self.parsed.uuid {
             return data("wrong vma extent uuid".into());
         }
         if &header[..4] != b"VMAE" || be16(header, 4) != 0 {
@@ -216,7 +260,9 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
                 Ok(0) => break,
                 Ok(length) => have += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Data(format!("read failed - {}", strerror(&error)))),
+                Err(error) => {
+                    return Err(Error::Data(format!("read failed - {}", strerror(&error)).into()));
+                }
             }
         }
         Ok(have)
@@ -238,16 +284,11 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
     }
 
     fn slot(&mut self, slot: &Slot, extent: &[u8], data: &mut usize) -> Result<(), Error> {
-        let device = self.header.device(slot.device).cloned();
-        let sectors = match &device {
-            Some(device) if device.name == VMSTATE => {
-                self.next_vmstate_cluster(slot.cluster)?;
-                u64::MAX / SECTOR
-            }
-            device => {
-                self.mark_seen(slot, device.as_ref())?;
-                device.as_ref().map_or(0, |device| device.size / SECTOR)
-            }
+        let sectors = if self.is_vmstate(slot) {
+            self.next_vmstate_cluster(slot.cluster)?;
+            u64::MAX / SECTOR
+        } else {
+            self.mark_seen(slot)?
         };
         self.totals.clusters += 1;
         self.report_progress()?;
@@ -267,35 +308,30 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
         Ok(())
     }
 
+    fn is_vmstate(&self, slot: &Slot) -> bool {
+        self.parsed.vmstate == Some(slot.device)
+    }
+
     fn next_vmstate_cluster(&mut self, cluster: u32) -> Result<(), Error> {
         if cluster != self.vmstate_clusters {
             return Err(Error::Data("found out of order vmstate data".into()));
         }
-        self.vmstate_clusters += 1;
+        self.vmstate_clusters = self.vmstate_clusters.wrapping_add(1);
         Ok(())
     }
 
-    fn mark_seen(&mut self, slot: &Slot, device: Option<&Device>) -> Result<(), Error> {
-        match &self.targets {
-            Some(targets) => match targets.get(&slot.device) {
-                None => return Err(Error::Data(format!("got wrong dev id {}", slot.device))),
-                Some(Target::Skip) => return Ok(()),
-                Some(Target::Write { .. }) => {}
-            },
-            None if device.is_none() => return Err(NO_BITMAP),
-            None => {}
+    /// Gives the sectors of the device.
+    fn mark_seen(&mut self, slot: &Slot) -> Result<u64, Error> {
+        let Some(device) = self.devices.get_mut(&slot.device) else {
+            let wrong = format!("got wrong dev id {}", slot.device);
+            return Err(if self.restores { Error::Data(wrong.into()) } else { NO_BITMAP });
+        };
+        let skipped = matches!(device.target, Some(Target::Skip));
+        if !skipped && !device.seen.insert(slot.cluster)? {
+            let text = format!("found duplicated cluster {} for stream ", slot.cluster);
+            return Err(Error::Data([text.as_bytes(), &device.entry.name].concat()));
         }
-        let Some(device) = device else { return Err(NO_BITMAP) };
-        // The real bitmap comes in words of 64 clusters: small overruns go unnoticed here.
-        let words = device.size.div_ceil(64 * CLUSTER_BYTES);
-        if u64::from(slot.cluster) / 64 >= words {
-            return Err(BITMAP_TOO_SMALL);
-        }
-        if !self.seen.entry(slot.device).or_default().insert(slot.cluster) {
-            let (cluster, name) = (slot.cluster, &device.name);
-            return Err(Error::Data(format!("found duplicated cluster {cluster} for stream {name}")));
-        }
-        Ok(())
+        Ok(device.entry.size / SECTOR)
     }
 
     fn report_progress(&mut self) -> Result<(), Error> {
@@ -321,12 +357,21 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
             return Err(Error::Data("got wrong block address - write beyond end".into()));
         }
         let length = usize::try_from(length).unwrap_or(data.len());
+        if self.is_vmstate(slot) {
+            return self.append_vmstate(data);
+        }
         match self.target(slot.device) {
             Some(Target::Write { disk, .. }) => {
                 disk.write_at(at, &data[..length]).map_err(|e| pwrite_failed(&e))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Blocks follow each other without the zeros between them.
+    fn append_vmstate(&mut self, data: &[u8]) -> Result<(), Error> {
+        let Some(file) = &mut self.vmstate_file else { return Ok(()) };
+        file.write_all(data).map_err(|_| Error::Data("write vmstate failed -1".into()))
     }
 
     fn zeros(&mut self, slot: &Slot, offset: usize, usable: u64) -> Result<(), Error> {
@@ -346,22 +391,19 @@ impl<'a, 't, R: Read> Walk<'a, 't, R> {
     }
 
     fn target(&mut self, device: u8) -> Option<&mut Target<'t>> {
-        self.targets.as_mut()?.get_mut(&device)
+        self.devices.get_mut(&device)?.target.as_mut()
     }
 
     /// Only a restore asks whether anything is missing.
     fn check_complete(&self) -> Result<(), Error> {
-        let Some(targets) = &self.targets else { return Ok(()) };
-        for device in &self.header.devices {
-            if device.name == VMSTATE || !matches!(targets.get(&device.id), Some(Target::Write { .. })) {
-                continue;
+        let written = |device: &&Registered<'_>| matches!(device.target, Some(Target::Write { .. }));
+        for Registered { entry, seen, .. } in self.devices.values().filter(written) {
+            if seen.words == 0 {
+                return Err(NO_BITMAP_AT_END);
             }
-            let clusters = device.size.div_ceil(CLUSTER_BYTES);
-            if let Some(missing) = self.seen.get(&device.id).and_then(|seen| seen.first_missing(clusters)) {
-                return Err(Error::Data(format!(
-                    "detected missing cluster {missing} for stream {}",
-                    device.name
-                )));
+            if let Some(missing) = seen.first_missing(entry.size.div_ceil(CLUSTER_BYTES))? {
+                let text = format!("detected missing cluster {missing} for stream ");
+                return Err(Error::Data([text.as_bytes(), &entry.name].concat()));
             }
         }
         Ok(())
@@ -381,27 +423,57 @@ fn pwrite_failed(error: &io::Error) -> Error {
         io::ErrorKind::StorageFull => 28,
         _ => error.raw_os_error().unwrap_or(5),
     };
-    Error::Data(format!("blk_pwrite to  failed (-{errno})"))
+    Error::Data(format!("blk_pwrite to  failed (-{errno})").into())
+}
+
+/// How many words the real program takes for the clusters of a device. It counts whole sectors: a device that ends in a part
+/// of one can have a cluster that no word is for, and one below 512 bytes has no word at all. The format description
+/// (4.3) says otherwise; the program decides.
+pub(super) fn bitmap_words(size: u64) -> Result<u64, Error> {
+    let words = (size / SECTOR).div_ceil(WORD * CLUSTER_BYTES / SECTOR);
+    let bytes = words * 8;
+    if bytes >= TOO_MUCH_MEMORY {
+        let text = format!("../../../glib/gmem.c:169: failed to allocate {bytes} bytes");
+        return Err(Error::Refused(text.into()));
+    }
+    Ok(words)
 }
 
 /// The clusters of a device that were seen, 64 to a word; a lying header costs no memory.
-#[derive(Default)]
-struct ClusterSet(HashMap<u32, u64>);
+struct Bitmap {
+    words: u64,
+    set: HashMap<u64, u64>,
+}
 
-impl ClusterSet {
-    /// Whether the cluster was new.
-    fn insert(&mut self, cluster: u32) -> bool {
-        let (word, bit) = (self.0.entry(cluster / 64).or_default(), 1 << (cluster % 64));
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+impl Bitmap {
+    fn new(size: u64) -> Result<Self, Error> {
+        Ok(Self { words: bitmap_words(size)?, set: HashMap::new() })
     }
 
-    fn first_missing(&self, clusters: u64) -> Option<u64> {
-        (0..clusters).find(|&cluster| {
-            let word = u32::try_from(cluster / 64).ok().and_then(|word| self.0.get(&word));
-            word.is_none_or(|word| word & (1 << (cluster % 64)) == 0)
-        })
+    /// Whether the cluster was new.
+    fn insert(&mut self, cluster: u32) -> Result<bool, Error> {
+        let cluster = u64::from(cluster);
+        let new = !self.contains(cluster)?;
+        *self.set.entry(cluster / WORD).or_default() |= 1 << (cluster % WORD);
+        Ok(new)
+    }
+
+    fn contains(&self, cluster: u64) -> Result<bool, Error> {
+        let (word, bit) = (cluster / WORD, 1 << (cluster % WORD));
+        match self.words {
+            0 => Err(NO_BITMAP),
+            words if words <= word => Err(BITMAP_TOO_SMALL),
+            _ => Ok(self.set.get(&word).is_some_and(|word| word & bit != 0)),
+        }
+    }
+
+    fn first_missing(&self, clusters: u64) -> Result<Option<u64>, Error> {
+        for cluster in 0..clusters {
+            if !self.contains(cluster)? {
+                return Ok(Some(cluster));
+            }
+        }
+        Ok(None)
     }
 }
 
