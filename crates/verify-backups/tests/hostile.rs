@@ -261,7 +261,7 @@ fn assert_attributes(attributes: &str) {
 }
 
 fn assert_holds(report: &Report) {
-    let json = report::json(report);
+    let json = report::json(report, report.exit_code());
     let name = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     let text = serde_json::to_string(&json).unwrap();
     let again: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -91,6 +91,7 @@ pub fn report_of(bytes: &[u8]) -> Option<Report> {
     let part = nodes::part_of(&node, &look, &Scope::default());
     Some(Report {
         services: Vec::new(),
+        error: None,
         began: Timestamp::UNIX_EPOCH,
         took: Duration::ZERO,
         level: Level::Quick,
