@@ -14,7 +14,7 @@ use restore_fuzzing::Memory;
 const UNPACKED: usize = 128 << 20;
 
 /// The largest block that is taken, and what a match of LZO adds for each zero.
-const BLOCK: usize = 8 << 20;
+const BLOCK: usize = 256 << 10;
 const RUN: usize = 255;
 
 fn zeros(mut to: impl std::io::Write) {
