@@ -229,7 +229,7 @@ fn disks(bytes: &[u8], names: &[Option<&[u8]>]) -> Result<Vec<Option<Disk>>, Def
 }
 
 /// How many clusters of a disk the real reader can remember. It counts whole sectors, so that a disk that ends in a part of
-/// one can lose its last cluster: `vma-format.md` says that the words cover every size, and the program does not.
+/// one can lose its last cluster. By the description of the format the words cover every size; in the program they do not.
 fn clusters_remembered(size: u64) -> u64 {
     (size / SECTOR).div_ceil(WORD * CLUSTER / SECTOR) * WORD
 }
