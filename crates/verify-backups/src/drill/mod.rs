@@ -3,7 +3,8 @@
 //!
 //! Each guest is a procedure of its own, with a journal: whatever fails, and when Ctrl-C is pressed, its throw-away guest
 //! is removed by the way back. A run that was killed is taken back by the next one, which knows it by its journal, or its
-//! guest by the mark that [`mark`] puts on it. Nothing without the mark is ever stopped or destroyed.
+//! guest by the mark that [`mark`] puts on it. Nothing without the mark is ever stopped or destroyed; what a restore left
+//! before it got one is removed as far as that restore made it.
 
 mod decide;
 mod ground;
