@@ -9,13 +9,25 @@ use restore_lab::sim::cli::{self, verdicts};
 /// A recorded verdict that contradicts the rule that every other line follows: `-NAME=VALUE` is `--NAME=VALUE`.
 const ODD: &[&str] = &["qm", "set", "101", "-affinity=0-3"];
 
+fn load(name: &str, at_least: usize) -> Vec<verdicts::Line> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let lines = verdicts::load(&file).unwrap();
+    assert!(lines.len() >= at_least, "only {} command lines", lines.len());
+    lines
+}
+
 #[test]
 fn agrees_with_the_real_programs() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cli-verdicts.json");
-    let lines = verdicts::load(&file).unwrap();
-    assert!(lines.len() > 600, "only {} command lines", lines.len());
+    let lines = load("cli-verdicts.json", 600);
     let regular = lines.iter().filter(|line| line.argv != ODD);
     let problems: Vec<_> = regular.flat_map(verdicts::Line::disagreements).collect();
+    assert!(problems.is_empty(), "{} disagreements:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn agrees_with_the_real_programs_about_formats_and_prompts() {
+    let lines = load("cli-format-verdicts.json", 700);
+    let problems: Vec<_> = lines.iter().flat_map(verdicts::Line::disagreements).collect();
     assert!(problems.is_empty(), "{} disagreements:\n{}", problems.len(), problems.join("\n"));
 }
 

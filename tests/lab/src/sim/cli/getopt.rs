@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{Kind, Schema};
+use super::table::{Kind, Schema, Source};
 
 /// The words of a command line, sorted.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) fn sort(args: &[String], schema: &Schema) -> Words {
             }
         };
         let own = known[&name];
-        if schema[own].kind == Kind::Boolean {
+        if schema[own].kind == Kind::Boolean || schema[own].source == Source::Password {
             let next = || args.next_if(|next| *next == "-" || !next.starts_with('-')).cloned();
             value = value.or_else(next).or_else(|| Some(String::new()));
         } else {

@@ -70,6 +70,10 @@ pub(super) fn vzdump(params: &BTreeMap<String, Value>, errors: &mut Errors) {
             }
         }
     }
+    if params.contains_key("prune-backups") && params.contains_key("maxfiles") {
+        errors.add("prune-backups", "option conflicts with option 'maxfiles'");
+        return;
+    }
     if let Some(problem) = get("notes-template").and_then(notes_problem) {
         errors.add("notes-template", format!("{problem}\n"));
     } else if ["vmid", "all", "exclude", "pool", "stop"].iter().all(|name| get(name).is_none()) {

@@ -4,11 +4,14 @@
 //! abbreviated words and options, and checks every value. [`Accepted::into_parsed`] gives what the simulated
 //! programs work on.
 
+mod ask;
+mod devices;
 mod format;
 mod getopt;
 mod method;
 mod schema;
 mod table;
+mod together;
 mod usage;
 pub mod verdicts;
 
@@ -153,6 +156,7 @@ fn values(entry: &Entry, args: &[String], usage: &str) -> Result<BTreeMap<String
         params.insert(name, value);
     }
     positional(entry, words.positional, &mut params).map_err(bad)?;
+    ask::passwords(&options, &params)?;
     for (name, value) in &mut params {
         let is_boolean = options.get(name).is_some_and(|property| property.kind == Kind::Boolean);
         if let (true, Value::String(text)) = (is_boolean, &mut *value) {
@@ -160,6 +164,7 @@ fn values(entry: &Entry, args: &[String], usage: &str) -> Result<BTreeMap<String
             *value = schema::digit(on.ok_or_else(|| bad("unable to parse boolean option"))?).into();
         }
     }
+    ask::files(&options, &params)?;
     Ok(params)
 }
 

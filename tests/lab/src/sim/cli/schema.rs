@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::format;
 use super::table::{Kind, Property, Schema, Table};
+use super::together;
 
 /// What is wrong, by the path of the property.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Errors {
 
 /// The value of a boolean.
 pub(super) fn boolean(value: &str) -> Option<bool> {
-    match value.to_lowercase().as_str() {
+    match format::line(value).to_lowercase().as_str() {
         "1" | "on" | "yes" | "true" => Some(true),
         "0" | "off" | "no" | "false" => Some(false),
         _ => None,
@@ -91,8 +92,7 @@ fn reason(table: Table, path: &str, property: &Property, value: &str) -> Result<
         return Err(format!("type check ('{}') failed - got '{value}'", property.kind.name()));
     }
     if let Some(sub) = &property.sub {
-        property_string(table, path, &table.keys(sub), value)
-            .map_err(|text| format!("invalid format - {text}"))?;
+        property_string(table, path, sub, value).map_err(|text| format!("invalid format - {text}"))?;
     }
     if let Some(format) = &property.format {
         format::check(table.version, format, value).map_err(|text| format!("invalid format - {text}\n"))?;
@@ -126,34 +126,38 @@ fn is_of(kind: Kind, value: &str) -> bool {
     match kind {
         Kind::String | Kind::Array => true,
         Kind::Integer => {
+            let value = format::line(value);
             let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
             !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
         }
         Kind::Number => number(value).is_some(),
-        Kind::Boolean => boolean(value).is_some(),
+        // Words are made digits before, except where PVE 8 forgets it.
+        Kind::Boolean => matches!(value, "0" | "1"),
     }
 }
 
 /// A decimal number; Rust reads the same spellings, but words such as `inf` too.
 fn number(value: &str) -> Option<f64> {
     let plain = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
+    let value = format::line(value);
     value.parse().ok().filter(|_| value.chars().all(plain))
 }
 
 /// Whether a whole value matches, with Perl's idea of `^` and `$` around the bare pattern.
 fn matches(pattern: &str, value: &str) -> bool {
     let pattern = pattern.replace("\\0", "\\x00");
-    Regex::new(&format!("^{pattern}$")).is_ok_and(|regex| regex.is_match(value))
+    Regex::new(&format!("^{pattern}\\n?$")).is_ok_and(|regex| regex.is_match(value))
 }
 
 /// Checks a property string such as `name=eth0,bridge=vmbr0`.
-fn property_string(table: Table, path: &str, keys: &Schema, text: &str) -> Result<(), String> {
+fn property_string(table: Table, path: &str, sub: &str, text: &str) -> Result<(), String> {
+    let keys = &table.keys(sub);
     let mut values = BTreeMap::new();
     let default = keys.iter().find(|(_, key)| key.default_key).map(|(name, _)| name.clone());
     let mut default_used = false;
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-        match part.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+        match part.split_once('=').map(|(name, value)| (name, format::line(value))) {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() && !value.contains('\n') => {
                 named(keys, name, value, &mut values)?;
             }
             Some(_) => return Err("missing key in comma-separated list property\n".into()),
@@ -165,13 +169,18 @@ fn property_string(table: Table, path: &str, keys: &Schema, text: &str) -> Resul
                     return Err(format!("duplicate key in comma-separated list property: {name}\n"));
                 }
                 default_used = true;
-                values.insert(name.clone(), normal(keys, name, part));
+                // PVE 8 takes only digits for a boolean without its key.
+                let value = if table.version == 8 { part.into() } else { normal(keys, name, part) };
+                values.insert(name.clone(), value);
             }
         }
     }
     let mut errors = Errors::default();
     check(table, path, keys, &values, &mut errors);
-    if errors.is_empty() { Ok(()) } else { Err(format!("format error\n{}", errors.text())) }
+    if !errors.is_empty() {
+        return Err(format!("format error\n{}", errors.text()));
+    }
+    together::check(table.version, sub, keys, &values).map_err(|text| text + "\n")
 }
 
 fn named(keys: &Schema, name: &str, value: &str, values: &mut BTreeMap<String, Value>) -> Result<(), String> {

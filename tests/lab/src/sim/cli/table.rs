@@ -34,6 +34,20 @@ pub(super) struct Property {
     pub(super) alias: Option<String>,
     pub(super) key_alias: Option<String>,
     pub(super) default_key: bool,
+    #[serde(rename = "from")]
+    pub(super) source: Source,
+}
+
+/// Where a program gets a value from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Source {
+    #[default]
+    Line,
+    /// It asks for what is not on the command line.
+    Password,
+    /// The command line names a file.
+    File,
 }
 
 /// The type of a value.

@@ -1,7 +1,7 @@
 //! Command words and usage lines.
 
 use super::Rejected;
-use super::table::{Entry, Table};
+use super::table::{Entry, Property, Source, Table};
 
 /// The command that the words name, and the words after it. Sub-commands may be shortened.
 pub(super) fn command(table: Table, argv: &[String]) -> Result<(String, &[String]), Rejected> {
@@ -58,7 +58,9 @@ pub(super) fn line(name: &str, entry: &Entry) -> String {
                 && !entry.captures.contains_key(*name)
         })
     };
-    for (name, property) in options().filter(|(_, property)| property.required) {
+    // What a program asks for need not be given.
+    let needed = |property: &Property| property.required && property.source != Source::Password;
+    for (name, property) in options().filter(|(_, property)| needed(property)) {
         args.push(format!("--{name} <{}>", property.kind.name()));
     }
     // A command without arguments still gets the blank before them.
@@ -66,7 +68,7 @@ pub(super) fn line(name: &str, entry: &Entry) -> String {
     if entry.args.is_empty() && entry.options.is_empty() {
         return line;
     }
-    if entry.format_options || options().any(|(_, property)| !property.required) {
+    if entry.format_options || options().any(|(_, property)| !needed(property)) {
         line.push_str(" [OPTIONS]");
     }
     if entry.format_options {
