@@ -86,12 +86,11 @@ impl Recalled {
         Self { verified: verified_before(entry), finding: known_bad(entry) }
     }
 
-    /// Puts it into the report, unless the look has found as much.
+    /// Puts it into the report. That it was bad is not said when the look has found as much.
     pub(crate) fn tell(self, archive: &mut ArchivePart) {
         archive.verified = self.verified;
-        if archive.findings.iter().all(|finding| finding.severity() < Severity::Error) {
-            archive.findings.extend(self.finding);
-        }
+        let is_bad = archive.findings.iter().any(|finding| finding.severity() == Severity::Error);
+        archive.findings.extend(self.finding.filter(|finding| !is_bad || finding.code != &KNOWN_BAD));
     }
 }
 
