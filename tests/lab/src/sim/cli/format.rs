@@ -46,9 +46,7 @@ fn single(version: u8, format: &str, value: &str) -> Result<(), String> {
                 volume(value)
             }
         }
-        "pve-ha-resource-or-vm-id" => {
-            looks(is(value, r"\S+:\S+") || is(value, "[0-9]+"), "ha resource or vm id")
-        }
+        "pve-ha-resource-or-vm-id" => looks(is(value, r"[a-z]+:\S+|\d+"), "ha resource id"),
         "pve-poolid" => pool(value),
         "pve-startup-order" => {
             let part = |part: &str| is(part, r"(?:(?:order=)?|up=|down=)[0-9]+");
@@ -90,10 +88,10 @@ fn single(version: u8, format: &str, value: &str) -> Result<(), String> {
         "disk-size" => looks(is(value, r"\d+(?:\.\d+)?[KMGT]?"), &format!("disk size: {value}")),
         "urlencoded" => expect(is(value, r"[-%a-zA-Z0-9_.!~*'()]*"), "value is not properly url-encoded"),
         "storage-pair" => storage_pair(version, value),
-        "email-or-username" => looks(
-            is(value, r"[^\s@]+@[^\s@]+") || is(value, r"[\w-]+(?:@[\w-]+)?"),
-            "email address or user name",
-        ),
+        "email-or-username" => {
+            let pattern = r"[\w+\-~]+(?:\.[\w+\-~]+)*(?:@[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*)?";
+            looks(is(value, pattern), "email address or user name")
+        }
         "pve-hotplug-features" => hotplug(value),
         "pve-qm-bootdev" => expect(devices::is_bootable(value), &format!("invalid boot device '{value}'")),
         "pve-qm-bootdisk" => expect(devices::is_drive(value), &format!("invalid boot disk '{value}'")),

@@ -14,8 +14,8 @@ pub(super) struct Words {
     pub(super) problems: Vec<String>,
 }
 
-/// Sorts the words of a command line.
-pub(super) fn sort(args: &[String], schema: &Schema) -> Words {
+/// Sorts the words of a command line. With `any_dash` a value may follow `=` behind one dash as well as behind two.
+pub(super) fn sort(args: &[String], schema: &Schema, any_dash: bool) -> Words {
     // Case is ignored, so that options are known by their lower-case names.
     let known: BTreeMap<String, &str> =
         schema.keys().map(|name| (name.to_lowercase(), name.as_str())).collect();
@@ -31,7 +31,8 @@ pub(super) fn sort(args: &[String], schema: &Schema) -> Words {
             words.positional.push(arg.clone());
             continue;
         };
-        let (name, mut value) = split(option);
+        let (name, mut value) =
+            if any_dash || arg.starts_with("--") { split(option) } else { (option, None) };
         let name = match complete(&name.to_lowercase(), &known) {
             Ok(name) => name,
             Err(problem) => {

@@ -140,7 +140,8 @@ fn values(entry: &Entry, args: &[String], usage: &str) -> Result<BTreeMap<String
     if entry.list {
         options.retain(|name, _| !entry.args.contains(name));
     }
-    let words = getopt::sort(args, &options);
+    // `qm` alone runs with `no_getopt_compat`.
+    let words = getopt::sort(args, &options, !usage.starts_with("qm "));
     if !words.problems.is_empty() {
         let problems = words.problems.join("\n");
         return Err(Rejected::usage(format!("{problems}\n400 unable to parse option\n{usage}")));

@@ -126,6 +126,11 @@ impl Table {
         self.lines().find(|(key, _)| *key == name).and_then(|(_, text)| serde_json::from_str(text).ok())
     }
 
+    /// Whether a command is another name of one.
+    pub(super) fn is_alias(self, name: &str) -> bool {
+        self.command(name).is_some_and(|entry| entry.alias.is_some())
+    }
+
     /// The keys of a property string.
     pub(super) fn keys(self, name: &str) -> Schema {
         let line = self.lines().find(|(key, _)| key.strip_prefix('%') == Some(name));

@@ -15,7 +15,11 @@ pub(super) fn command(table: Table, argv: &[String]) -> Result<(String, &[String
             return Ok((name, &argv[depth..]));
         }
         let Some(word) = argv.get(depth) else { break };
-        let names = known.iter().filter_map(|words| words.get(depth).copied());
+        // The other name of a command has to be written out.
+        let fits = |words: &&Vec<&str>| {
+            words.get(depth) == Some(&word.as_str()) || !table.is_alias(&words.join(" "))
+        };
+        let names = known.iter().filter(fits).filter_map(|words| words.get(depth).copied());
         let Some(full) = complete(word, names) else {
             return Err(help(&format!("unknown command '{name} {word}'"), program));
         };

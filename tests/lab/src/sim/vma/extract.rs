@@ -147,20 +147,32 @@ fn raw(
     folder: &Folder<'_>,
     output: &mut Output<'_>,
 ) -> Result<Outputs, Failure> {
+    let mut renames = Vec::new();
+    let outputs = each_device(parsed, folder, |device| {
+        if !is_wanted(device, options) {
+            return Ok(Target::Skip);
+        }
+        let temporary = [b"tmp-disk-", device.name.as_slice(), b".raw"].concat();
+        let disk = create_disk(device, &temporary, folder, output)?;
+        renames.push((temporary, [b"disk-", device.name.as_slice(), b".raw"].concat()));
+        Ok(Target::Write { disk: Box::new(disk), zeros: false })
+    })?;
+    Ok(Outputs { renames, ..outputs })
+}
+
+/// Opens everything in the order of the devices. A RAM image is a file of its own wherever the disks go.
+fn each_device(
+    parsed: &Parsed,
+    folder: &Folder<'_>,
+    mut target_of: impl FnMut(&Entry) -> Result<Target<'static>, Failure>,
+) -> Result<Outputs, Failure> {
     let mut outputs = Outputs::default();
     for device in &parsed.devices {
         if device.is_vmstate() {
             outputs.vmstate = Some(vmstate_file(folder)?);
             continue;
         }
-        let target = if is_wanted(device, options) {
-            let temporary = [b"tmp-disk-", device.name.as_slice(), b".raw"].concat();
-            let disk = create_disk(device, &temporary, folder, output)?;
-            outputs.renames.push((temporary, [b"disk-", device.name.as_slice(), b".raw"].concat()));
-            Target::Write { disk: Box::new(disk), zeros: false }
-        } else {
-            Target::Skip
-        };
+        let target = target_of(device)?;
         bitmap_words(device.size)?;
         outputs.targets.insert(device.id, target);
     }
@@ -267,24 +279,17 @@ fn mapped(
     folder: &Folder<'_>,
     map: &dyn Fn(&str) -> PathBuf,
 ) -> Result<Outputs, Failure> {
-    let mut outputs = Outputs::default();
-    for device in &parsed.devices {
-        if device.is_vmstate() {
-            outputs.vmstate = Some(vmstate_file(folder)?);
-            continue;
-        }
+    each_device(parsed, folder, |device| {
         let mapping = std::str::from_utf8(&device.name).ok().and_then(|name| mappings.get(name));
-        let target = match mapping {
-            None => return refused([b"no device name mapping for ", device.name.as_slice()].concat()),
-            Some(Mapping::Skip) => Target::Skip,
+        match mapping {
+            None => refused([b"no device name mapping for ", device.name.as_slice()].concat()),
+            Some(Mapping::Skip) => Ok(Target::Skip),
             Some(Mapping::Write { path, zeros }) => {
-                Target::Write { disk: Box::new(open_disk(device, path, &map(path))?), zeros: *zeros }
+                let disk = open_disk(device, path, &map(path))?;
+                Ok(Target::Write { disk: Box::new(disk), zeros: *zeros })
             }
-        };
-        bitmap_words(device.size)?;
-        outputs.targets.insert(device.id, target);
-    }
-    Ok(outputs)
+        }
+    })
 }
 
 fn open_disk(device: &Entry, shown: &str, path: &Path) -> Result<File, Failure> {

@@ -427,8 +427,8 @@ fn pwrite_failed(error: &io::Error) -> Error {
 }
 
 /// How many words the real program takes for the clusters of a device. It counts whole sectors: a device that ends in a part
-/// of one can have a cluster that no word is for, and one below 512 bytes has no word at all. The format description
-/// (4.3) says otherwise; the program decides.
+/// of one can have a cluster that no word is for, and one below 512 bytes has no word at all. The description of the format
+/// says otherwise; the program decides.
 pub(super) fn bitmap_words(size: u64) -> Result<u64, Error> {
     let words = (size / SECTOR).div_ceil(WORD * CLUSTER_BYTES / SECTOR);
     let bytes = words * 8;
