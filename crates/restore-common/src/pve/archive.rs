@@ -88,6 +88,14 @@ impl ArchiveName {
     }
 }
 
+impl VolumeId {
+    /// Whether it is a backup of a VM or of a container; `None` when it is none.
+    pub fn backup_kind(&self) -> Option<GuestKind> {
+        let of_file = || ArchiveName::parse(self.file_name()).map(|name| name.kind);
+        guest_of(self).map(|(kind, _)| kind).or_else(of_file)
+    }
+}
+
 /// The compression that an extension stands for, when it fits the kind of guest.
 fn compression_of(extension: &str, kind: GuestKind) -> Option<Compression> {
     let packed = match kind {
@@ -228,6 +236,17 @@ fn on_server(verified: Option<Verified>, encrypted: Option<serde_json::Value>, s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[rstest::rstest]
+    #[case("local:backup/vzdump-qemu-101-2026_01_30-01_00_04.vma.zst", Some(GuestKind::Qemu))]
+    #[case("local:backup/vzdump-lxc-102-2026_01_30-01_00_04.tar", Some(GuestKind::Lxc))]
+    #[case("local:backup/vzdump-openvz-102-2026_01_30-01_00_04.tar", Some(GuestKind::Lxc))]
+    #[case("pbs:backup/vm/101/2026-01-30T01:00:04Z", Some(GuestKind::Qemu))]
+    #[case("pbs:backup/ct/102/2026-01-30T01:00:04Z", Some(GuestKind::Lxc))]
+    #[case("local:iso/debian.iso", None)]
+    fn a_volume_id_tells_whose_backup_it_is(#[case] volid: &str, #[case] kind: Option<GuestKind>) {
+        assert_eq!(volid.parse::<VolumeId>().unwrap().backup_kind(), kind);
+    }
 
     #[rstest::rstest]
     #[case(r#""verification":{"state":"ok","upid":"UPID:x"},"encrypted":"1""#, Verification::Ok, true)]

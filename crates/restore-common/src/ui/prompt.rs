@@ -41,9 +41,13 @@ pub struct Prompt {
 impl Prompt {
     /// A prompt on the terminal, where both standard input and standard error are one.
     pub fn new(interrupt: Interrupt) -> Self {
-        let on_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         let input = Box::new(io::BufReader::new(io::stdin()));
-        Self::with(input, Box::new(io::stderr()), on_terminal, interrupt)
+        Self::with(input, Box::new(io::stderr()), Self::is_possible(), interrupt)
+    }
+
+    /// Whether there is a terminal to ask on.
+    pub fn is_possible() -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// A prompt over any reader and writer.

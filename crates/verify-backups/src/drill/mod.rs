@@ -14,10 +14,7 @@ mod remove;
 mod show;
 mod steps;
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use restore_common::{
@@ -26,7 +23,7 @@ use restore_common::{
     homelab::Project,
     ledger::{Drilled, Ledger, Proof},
     procedure::{Exit, Interrupted, Report, Reporter, Session, carry_out},
-    pve::{GuestKind, PveError, Vmid},
+    pve::{PveError, Vmid, VolumeId},
     remote::{Host, ReadOnly, RunId},
     ui::{Answer, Prompt},
 };
@@ -53,7 +50,7 @@ use crate::{
 const JOURNAL: &str = "verify-backups-drill";
 
 const NO_TERMINAL: &str =
-    "a drill needs an answer, and standard input is no terminal: run it on a terminal, or say `--yes`";
+    "a drill needs an answer, and there is no terminal to ask on: run it on one, or say `--yes`";
 
 /// A node that is drilled on.
 struct Site<'a> {
@@ -64,7 +61,7 @@ struct Site<'a> {
 /// Refuses a drill that nobody is there to agree to, before anything else takes its time.
 pub fn can_ask(frame: &Frame<'_>) -> anyhow::Result<()> {
     let common = &frame.cli.common;
-    if common.force || common.dry_run || io::stdin().is_terminal() {
+    if common.force || common.dry_run || Prompt::is_possible() {
         return Ok(());
     }
     anyhow::bail!(NO_TERMINAL)
@@ -158,9 +155,10 @@ fn site(looked: &Looked) -> Option<Site<'_>> {
 /// backup, or another drill.
 pub fn recall(part: &mut NodePart, ledger: &Ledger) {
     for guest in part.guests.iter_mut().filter(|guest| guest.drill.is_none()) {
-        let entry =
-            ledger.drill(&part.label, guest.vmid).filter(|entry| kind_of(&entry.archive) == guest.kind);
-        let Some(entry) = entry else { continue };
+        let is_of_kind = |entry: &Drilled| {
+            entry.archive.parse().is_ok_and(|volid: VolumeId| volid.backup_kind() == Some(guest.kind))
+        };
+        let Some(entry) = ledger.drill(&part.label, guest.vmid).filter(is_of_kind) else { continue };
         let is_newest = guest.archives.first().is_some_and(|newest| newest.id == entry.archive);
         if let (true, Some(code), Some(words)) =
             (is_newest, entry.code.as_deref().and_then(codes::named), &entry.words)
@@ -169,12 +167,6 @@ pub fn recall(part: &mut NodePart, ledger: &Ledger) {
         }
         guest.drill = Some(DrillPart { entry, now: false });
     }
-}
-
-/// Whether a volume id is that of a VM's or of a container's backup.
-fn kind_of(archive: &str) -> GuestKind {
-    let is_container = ["/vzdump-lxc-", "/ct/"].iter().any(|sign| archive.contains(sign));
-    if is_container { GuestKind::Lxc } else { GuestKind::Qemu }
 }
 
 /// Looks at every node that answered, at the same time.
