@@ -56,6 +56,18 @@ fn the_seed_of_a_node_is_a_whole_look() {
     }
 }
 
+/// What is written, and what is removed, while the node is looked at.
+#[test]
+fn nothing_is_left_or_missing_while_a_backup_runs() {
+    let seed = String::from_utf8(corpus("look").pop().unwrap()).unwrap();
+    // A job of several guests instead of a backup of one.
+    let [one, several] = [r#""type":"vzdump","id":"103""#, r#""type":"vzdump","id":"""#];
+    assert!(seed.contains(one), "no backup runs in it");
+    let report = restore_fuzzing::report_of(seed.replace(one, several).as_bytes()).unwrap();
+    let wrong = ["archive-missing", "backup-unfinished"];
+    assert!(report.all_findings().all(|finding| !wrong.contains(&finding.code.name)), "{report:#?}");
+}
+
 /// Numbers that look random and are the same in every run.
 struct Dice(u64);
 

@@ -12,6 +12,7 @@ mod quick;
 mod readings;
 mod ready;
 mod recorded;
+mod remembered;
 mod report;
 mod secrets;
 mod shared;

@@ -9,7 +9,10 @@ use restore_lab::{
 };
 use serde_json::Value;
 
-use super::deep::{NEWEST, OLDER, ct, cut, deep, flip_at, ledger, size, small, vm};
+use super::{
+    deep::{NEWEST, OLDER, ct, cut, deep, flip_at, size, small, vm},
+    remembered::ledger,
+};
 
 /// How often an archive was read to its end by what knows its structure.
 fn readings(lab: &Lab, file: &str) -> usize {

@@ -15,10 +15,12 @@ mod header;
 mod output;
 mod parsed;
 mod reader;
+mod totals;
 mod writer;
 
 pub use header::{Config, Device, Header, VMSTATE};
-pub use reader::{Disk, Progress, Reader, Target, Totals};
+pub use reader::{Disk, Reader, Target};
+pub use totals::{Progress, Totals};
 pub use writer::{Writer, random_uuid, write_disks};
 
 /// The unit of the block masks, in bytes.
