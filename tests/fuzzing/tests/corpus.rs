@@ -63,9 +63,16 @@ fn nothing_is_left_or_missing_while_a_backup_runs() {
     // A job of several guests instead of a backup of one.
     let [one, several] = [r#""type":"vzdump","id":"103""#, r#""type":"vzdump","id":"""#];
     assert!(seed.contains(one), "no backup runs in it");
-    let report = restore_fuzzing::report_of(seed.replace(one, several).as_bytes()).unwrap();
-    let wrong = ["archive-missing", "backup-unfinished"];
-    assert!(report.all_findings().all(|finding| !wrong.contains(&finding.code.name)), "{report:#?}");
+    // It is listed, and its file is gone when the folder is looked at.
+    let listed = "local:backup/vzdump-qemu-101-2026_01_30-01_00_04.vma.zst";
+    let seed = seed.replacen(listed, &listed.replace("01_30", "01_28"), 1);
+    let found = |look: &str| {
+        let report = restore_fuzzing::report_of(look.as_bytes()).unwrap();
+        let all = report.all_findings().map(|finding| (finding.code.name, finding.words.clone()));
+        all.filter(|(code, _)| ["archive-missing", "backup-unfinished"].contains(code)).collect::<Vec<_>>()
+    };
+    assert!(found(&seed).iter().any(|(_, words)| words.contains("is listed")), "{:?}", found(&seed));
+    assert_eq!(found(&seed.replace(one, several)), []);
 }
 
 /// Numbers that look random and are the same in every run.
